@@ -1,0 +1,44 @@
+"""One async interface over many stores, and a live migration from any of them to any other."""
+
+from aiostore.collection import Collection, Document
+from aiostore.errors import (
+    AlreadyExistsError,
+    BatchError,
+    ClosedError,
+    ConfigurationError,
+    ConflictError,
+    CorruptRecordError,
+    InvalidKeyError,
+    InvalidValueError,
+    MigrationError,
+    NotFoundError,
+    StoreError,
+    TooLargeError,
+    UnavailableError,
+    UnsupportedError,
+)
+from aiostore.limits import Limits
+from aiostore.opening import open_store
+from aiostore.store import Store
+
+__all__ = [
+    "AlreadyExistsError",
+    "BatchError",
+    "ClosedError",
+    "Collection",
+    "ConfigurationError",
+    "ConflictError",
+    "CorruptRecordError",
+    "Document",
+    "InvalidKeyError",
+    "InvalidValueError",
+    "Limits",
+    "MigrationError",
+    "NotFoundError",
+    "Store",
+    "StoreError",
+    "TooLargeError",
+    "UnavailableError",
+    "UnsupportedError",
+    "open_store",
+]

@@ -1,0 +1,128 @@
+"""Documents in this process's memory.
+
+Stored shape: for each collection a mapping from key to record, sorted by key.
+Consistency: every operation is one step on the event loop, so linearizable.
+Limits: none but memory; nothing outlives the adaptor object, but it keeps its documents over
+`aclose` and `open`, so that a store can be closed and another opened on the same object.
+Cost: reads and writes O(log n); a scan O(log n) a chunk.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from itertools import islice
+
+from msgspec import Struct
+from sortedcontainers import SortedDict
+
+from aiostore.conditions import decide, is_doomed
+from aiostore.errors import ConfigurationError
+from aiostore.keys import end_of_prefix, segment_of
+from aiostore.protocols import (
+    Capabilities,
+    DocumentId,
+    Outcome,
+    Purge,
+    Record,
+    Scan,
+    Write,
+)
+from aiostore.urls import StoreURL
+
+_CAPABILITIES = Capabilities(
+    persistent=False, shared=False, atomic_writes=True, max_batch=1000, max_atomic=1000
+)
+
+
+class MemoryAdaptor:
+    """The reference: the contract with no engine under it."""
+
+    def __init__(self, name: str = "memory://") -> None:
+        self._name = name
+        self._collections: SortedDict[str, SortedDict[str, Record]] = SortedDict()
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return _CAPABILITIES
+
+    async def open(self) -> None:
+        """There is nothing to connect to."""
+
+    async def aclose(self) -> None:
+        """There is nothing to release."""
+
+    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+        return [self._standing(id_) for id_ in ids]
+
+    async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
+        outcomes = []
+        for write in writes:
+            outcome = decide(write, self._standing(write.record.id))
+            self._store(write, outcome)
+            outcomes.append(outcome)
+        return outcomes
+
+    async def write_atomic(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
+        outcomes = [decide(write, self._standing(write.record.id)) for write in writes]
+        if all(outcome.applied for outcome in outcomes):
+            for write, outcome in zip(writes, outcomes, strict=True):
+                self._store(write, outcome)
+        return outcomes
+
+    async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        records = self._collections.get(request.collection, SortedDict())
+        start, inclusive = request.prefix, True
+        if request.start_after is not None and request.start_after >= start:
+            start, inclusive = request.start_after, False
+        end = end_of_prefix(request.prefix)
+        while True:
+            keys = list(islice(records.irange(start, end, (inclusive, False)), request.chunk))
+            if not keys:
+                return
+            chunk = [
+                records[key] for key in keys if segment_of(key, request.segments) == request.segment
+            ]
+            if chunk:
+                yield chunk
+            start, inclusive = keys[-1], False
+
+    async def count(self, collection: str, /) -> int:
+        return len(self._collections.get(collection, ()))
+
+    async def collections(self) -> Sequence[str]:
+        return [name for name, records in self._collections.items() if records]
+
+    async def purge(self, request: Purge, /) -> int:
+        records = self._collections.get(request.collection, SortedDict())
+        doomed = [record.id.key for record in records.values() if is_doomed(record, request)]
+        for key in doomed:
+            del records[key]
+        return len(doomed)
+
+    def _standing(self, id_: DocumentId) -> Record | None:
+        records = self._collections.get(id_.collection)
+        return None if records is None else records.get(id_.key)
+
+    def _store(self, write: Write, outcome: Outcome) -> None:
+        if not outcome.applied:
+            return
+        id_ = write.record.id
+        records = self._collections.setdefault(id_.collection, SortedDict())
+        if outcome.record is None:
+            records.pop(id_.key, None)
+        else:
+            records[id_.key] = outcome.record
+
+
+class _Options(Struct, forbid_unknown_fields=True):
+    """A memory URL has none."""
+
+
+def from_url(url: StoreURL) -> MemoryAdaptor:
+    """A new, empty memory for `memory://`."""
+    if url.rest.strip("/"):
+        raise ConfigurationError("a memory URL names nothing: write memory://")
+    url.options(_Options)
+    return MemoryAdaptor()

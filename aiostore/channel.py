@@ -1,0 +1,181 @@
+"""The way from the verbs down to the adaptor.
+
+One `Channel` a store: it knows whether the store is open and on which event loop, cuts what is
+longer than the adaptor's batches, gives every error the store's name, and closes when the last
+operation has ended.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from enum import Enum, auto
+
+from aiostore.errors import ClosedError, MigrationError, StoreError
+from aiostore.protocols import Adaptor, DocumentId, Mark, Outcome, Purge, Record, Scan, Write
+
+
+class _State(Enum):
+    NEW = auto()
+    OPENING = auto()
+    OPEN = auto()
+    CLOSING = auto()
+    CLOSED = auto()
+
+
+class Channel:
+    """Operations on an adaptor, while the store is open and on its event loop.
+
+    Every method raises `ClosedError` if the store is not open, and `StoreError` from another loop.
+    """
+
+    def __init__(self, adaptor: Adaptor) -> None:
+        self.adaptor = adaptor
+        self._state = _State.NEW
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def open(self) -> None:
+        """Open the adaptor; once."""
+        if self._state is not _State.NEW:
+            raise ClosedError(
+                "a store is opened once: make another with open_store", store=self.adaptor.name
+            )
+        self._loop = asyncio.get_running_loop()
+        self._state = _State.OPENING
+        try:
+            with self._named():
+                await self.adaptor.open()
+        except BaseException:
+            self._state = _State.CLOSED
+            await asyncio.shield(asyncio.ensure_future(self.adaptor.aclose()))
+            raise
+        self._state = _State.OPEN
+
+    async def aclose(self) -> None:
+        """Refuse what comes, let what is under way end, close the adaptor. Idempotent."""
+        if self._state is _State.NEW:
+            self._state = _State.CLOSED
+        if self._state is _State.OPENING:
+            raise ClosedError("the store is being opened", store=self.adaptor.name)
+        if self._state is _State.OPEN:
+            self._check_loop()
+            self._state = _State.CLOSING
+            self._closing = asyncio.create_task(self._close(), name="aiostore: close")
+        if self._closing is not None:
+            self._check_loop()
+            await asyncio.shield(self._closing)
+
+    async def read(self, ids: Sequence[DocumentId]) -> list[Record | None]:
+        """The records at `ids`, which may be any number of distinct ones."""
+        found: list[Record | None] = []
+        with self._operation():
+            for batch in self._batches(ids):
+                found += await self.adaptor.read(batch)
+        for record in found:
+            _check_mark(record)
+        return found
+
+    async def write(self, writes: Sequence[Write]) -> list[Outcome]:
+        """The outcomes of `writes`, at most one batch of the adaptor's."""
+        with self._operation():
+            outcomes = list(await self.adaptor.write(writes))
+        for outcome in outcomes:
+            if not outcome.applied:
+                _check_mark(outcome.record)
+        return outcomes
+
+    async def scan(self, request: Scan) -> AsyncGenerator[Sequence[Record], None]:
+        """The adaptor's chunks; the store may be closed between two of them."""
+        async with aclosing(self.adaptor.scan(request)) as chunks:
+            while True:
+                with self._operation():
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
+                for record in chunk:
+                    _check_mark(record)
+                yield chunk
+
+    async def count(self, collection: str) -> int:
+        """The adaptor's count."""
+        with self._operation():
+            return await self.adaptor.count(collection)
+
+    async def collections(self) -> Sequence[str]:
+        """The adaptor's collections."""
+        with self._operation():
+            return await self.adaptor.collections()
+
+    async def purge(self, request: Purge) -> int:
+        """The adaptor's purge."""
+        with self._operation():
+            return await self.adaptor.purge(request)
+
+    @property
+    def max_batch(self) -> int:
+        """Most writes in one call of `write`."""
+        return self.adaptor.capabilities.max_batch
+
+    def _batches(self, ids: Sequence[DocumentId]) -> Iterator[Sequence[DocumentId]]:
+        for start in range(0, len(ids), self.max_batch):
+            yield ids[start : start + self.max_batch]
+
+    @contextmanager
+    def _operation(self) -> Iterator[None]:
+        if self._state is not _State.OPEN:
+            raise ClosedError(_REASONS[self._state], store=self.adaptor.name)
+        self._check_loop()
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            with self._named():
+                yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreError as error:
+            if error.store is None:
+                error.store = self.adaptor.name
+            raise
+
+    def _check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise StoreError(
+                "the store belongs to the event loop that opened it and was used from another: "
+                "open one store for each loop",
+                store=self.adaptor.name,
+            )
+
+    async def _close(self) -> None:
+        await self._idle.wait()
+        try:
+            await self.adaptor.aclose()
+        finally:
+            self._state = _State.CLOSED
+
+
+_REASONS = {
+    _State.NEW: "the store is not open: use `async with open_store(...) as store`",
+    _State.OPENING: "the store is still being opened: await open() first",
+    _State.CLOSING: "the store is being closed",
+    _State.CLOSED: "the store is closed: make another with open_store",
+}
+
+
+def _check_mark(record: Record | None) -> None:
+    if record is not None and record.mark is not Mark.LIVE:
+        raise MigrationError(
+            f"a migration has marked this document {record.mark.value!r}, so its authority is "
+            "another store: open the store with the migration's configuration",
+            collection=record.id.collection,
+            key=record.id.key,
+        )

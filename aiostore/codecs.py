@@ -1,0 +1,183 @@
+"""Values to encoded bodies and back, exactly.
+
+A collection's type decides the codec: `dict` (the default), a dataclass, a TypedDict, a
+`msgspec.Struct` or a pydantic model. A typed value is refused at the write if it could not be read
+again as its type.
+"""
+
+import dataclasses
+from typing import Any, Generic, Protocol, TypeVar, is_typeddict
+
+import msgspec
+
+from aiostore.errors import ConfigurationError, CorruptRecordError, InvalidValueError
+from aiostore.limits import Limits, check_body, check_value
+
+T = TypeVar("T")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Codec(Protocol[T]):
+    """Between the values of a collection's type and the JSON text that adaptors store."""
+
+    def encode(self, value: T, limits: Limits, /) -> str:
+        """The value as compact JSON text, checked against the portability contract.
+
+        Raises:
+            InvalidValueError: the value breaks the contract or is not of the type.
+            TooLargeError: its encoding is too large.
+        """
+        ...
+
+    def decode(self, body: str, /) -> T:
+        """The value; a new one at every call.
+
+        Raises:
+            CorruptRecordError: the text is not JSON or does not fit the type.
+        """
+        ...
+
+
+def codec_for(type_: type[T]) -> Codec[T]:
+    """The codec of a collection's type.
+
+    Raises:
+        ConfigurationError: documents cannot be of this type.
+    """
+    if type_ is dict:
+        return _JSONCodec(dict[str, Any])
+    if is_typeddict(type_):
+        return _JSONCodec(type_)
+    if isinstance(type_, type):
+        if issubclass(type_, msgspec.Struct) or dataclasses.is_dataclass(type_):
+            return _StructuredCodec(type_)
+        if _is_pydantic_model(type_):
+            return _PydanticCodec(type_)
+    raise ConfigurationError(
+        f"documents cannot be of the type {type_!r:.120}: use dict, a dataclass, a TypedDict, a "
+        "msgspec.Struct or a pydantic model"
+    )
+
+
+class _JSONCodec(Generic[T]):
+    """Plain dicts, which hold JSON's own types only; a TypedDict's names and types are checked."""
+
+    def __init__(self, type_: Any) -> None:
+        self._decoder: msgspec.json.Decoder[T] = _decoder(type_)
+        self._typed = is_typeddict(type_)
+        self._type = type_
+
+    def encode(self, value: T, limits: Limits, /) -> str:
+        check_value(value, limits)
+        body = _encoded(value, limits)
+        if self._typed:
+            _check_readable(self._decoder, body, self._type)
+        return body
+
+    def decode(self, body: str, /) -> T:
+        return _decoded(self._decoder, body)
+
+
+class _StructuredCodec(Generic[T]):
+    """Dataclasses and msgspec Structs; fields may be of any type that msgspec knows."""
+
+    def __init__(self, type_: type[T]) -> None:
+        self._decoder: msgspec.json.Decoder[T] = _decoder(type_)
+        self._type = type_
+
+    def encode(self, value: T, limits: Limits, /) -> str:
+        _check_instance(value, self._type)
+        try:
+            plain = msgspec.to_builtins(value, str_keys=True)
+        except RecursionError as error:
+            raise InvalidValueError("the value holds itself, or is nested too deep") from error
+        except (TypeError, ValueError) as error:
+            raise InvalidValueError(f"the value cannot be encoded as JSON: {error}") from error
+        check_value(plain, limits)
+        body = _encoded(plain, limits)
+        _check_readable(self._decoder, body, self._type)
+        return body
+
+    def decode(self, body: str, /) -> T:
+        return _decoded(self._decoder, body)
+
+
+class _PydanticCodec(Generic[T]):
+    """Pydantic models, written by alias so that they validate again."""
+
+    def __init__(self, type_: type[T]) -> None:
+        self._type = type_
+        self._model: Any = type_  # pydantic is not imported here, so its class has no static type
+
+    def encode(self, value: T, limits: Limits, /) -> str:
+        _check_instance(value, self._type)
+        model: Any = value
+        try:
+            plain = model.model_dump(mode="json", by_alias=True, round_trip=True)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidValueError(f"the model cannot be encoded as JSON: {error}") from error
+        check_value(plain, limits)
+        body = _encoded(plain, limits)
+        try:
+            self._model.model_validate_json(body)
+        except ValueError as error:
+            raise InvalidValueError(
+                f"the value could not be read again as {self._type.__name__}: {error}"
+            ) from error
+        return body
+
+    def decode(self, body: str, /) -> T:
+        try:
+            model: T = self._model.model_validate_json(body)
+        except ValueError as error:
+            raise CorruptRecordError(
+                f"the stored document does not fit the type {self._type.__name__}: {error}"
+            ) from error
+        return model
+
+
+def _decoder(type_: Any) -> Any:
+    try:
+        return msgspec.json.Decoder(type_)
+    except (TypeError, NameError) as error:
+        raise ConfigurationError(
+            f"documents cannot be of the type {type_!r:.120}: {error}"
+        ) from error
+
+
+def _encoded(plain: Any, limits: Limits) -> str:
+    body = _encode(plain).decode()
+    check_body(body, limits)
+    return body
+
+
+def _decoded(decoder: "msgspec.json.Decoder[T]", body: str) -> T:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise CorruptRecordError(
+            f"the stored document does not fit its collection's type: {error}"
+        ) from error
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise CorruptRecordError(f"the stored document is not JSON: {error}") from error
+
+
+def _check_instance(value: object, type_: type) -> None:
+    if not isinstance(value, type_):
+        raise InvalidValueError(
+            f"the collection's documents are {type_.__name__}, not {type(value).__name__}"
+        )
+
+
+def _check_readable(decoder: "msgspec.json.Decoder[Any]", body: str, type_: type) -> None:
+    try:
+        decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise InvalidValueError(
+            f"the value could not be read again as {type_.__name__}: {error}"
+        ) from error
+
+
+def _is_pydantic_model(type_: type) -> bool:
+    return hasattr(type_, "model_validate_json") and hasattr(type_, "model_dump")

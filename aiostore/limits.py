@@ -1,0 +1,170 @@
+"""The portability contract: what one store accepts, every store accepts.
+
+Checked by `Store` before anything is sent, the same for memory as for any engine.
+
+| what | limit | why |
+|---|---|---|
+| collection | 1-64 characters of `a-z A-Z 0-9 _ -` | a folder's name, a part of a partition key |
+| key | 1-512 bytes of UTF-8, no NUL, no lone surrogate | longest index key that all engines share |
+| value | a JSON object | |
+| strings | no NUL, no lone surrogate | PostgreSQL's text and UTF-8 have neither |
+| integers | 64 bits, signed | BSON, SQL; larger ones lose digits in many JSON readers |
+| floats | finite | JSON has no NaN; it must not turn into null |
+| nesting | 32 levels, the document itself being the first | DynamoDB's limit |
+| size | 350 KiB of encoded JSON | DynamoDB's item limit of 400 KB less keys and dates |
+"""
+
+import re
+from math import isfinite
+from typing import Any
+
+from msgspec import Struct
+
+from aiostore.errors import InvalidKeyError, InvalidValueError, TooLargeError
+
+SYSTEM_COLLECTION = ".aiostore"
+"""Where the library keeps records of its own; no user's collection can have this name."""
+
+_COLLECTION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SMALLEST_INTEGER = -(2**63)
+_LARGEST_INTEGER = 2**63 - 1
+
+
+class Limits(Struct, frozen=True):
+    """The three limits that can be lifted, each None for no limit."""
+
+    key_bytes: int | None = 512
+    nesting: int | None = 32
+    body_bytes: int | None = 350 * 1024
+
+
+PORTABLE = Limits()
+UNLIMITED = Limits(key_bytes=None, nesting=None, body_bytes=None)
+
+
+def check_collection(name: object) -> str:
+    """The name, if it is one that a user may give.
+
+    Raises:
+        InvalidKeyError: it is not.
+    """
+    if not isinstance(name, str) or _COLLECTION.fullmatch(name) is None:
+        raise InvalidKeyError(
+            f"a collection's name is 1 to 64 characters of a-z A-Z 0-9 _ -, not {name!r:.80}"
+        )
+    return name
+
+
+def check_key(key: object, limits: Limits, collection: str) -> str:
+    """The key, if the contract allows it.
+
+    Raises:
+        InvalidKeyError: it does not.
+    """
+    if not isinstance(key, str):
+        raise InvalidKeyError(
+            f"a key is a str, not {type(key).__name__}: convert it", collection=collection
+        )
+    if not key:
+        raise InvalidKeyError("a key has at least one character", collection=collection)
+    fault = _fault_of_text(key)
+    if fault is not None:
+        raise InvalidKeyError(f"the key {key!r:.80} {fault}", collection=collection)
+    if limits.key_bytes is not None and len(key) * 4 > limits.key_bytes:
+        size = len(key.encode())
+        if size > limits.key_bytes:
+            raise InvalidKeyError(
+                f"the key {key!r:.80} has {size} bytes of UTF-8 and at most {limits.key_bytes} "
+                "are portable: shorten it, or store its hash",
+                collection=collection,
+            )
+    return key
+
+
+def check_value(value: object, limits: Limits) -> None:
+    """Nothing, if `value` is an object of JSON that every store gives back exactly.
+
+    Raises:
+        InvalidValueError: it is not; the message holds the path of the fault.
+    """
+    if not isinstance(value, dict):
+        raise InvalidValueError(f"a document is a JSON object, not {type(value).__name__}")
+    try:
+        _check_node(value, limits.nesting, 1, ())
+    except RecursionError as error:
+        raise InvalidValueError("the document is nested too deep, or holds itself") from error
+
+
+def check_body(body: str, limits: Limits) -> None:
+    """Nothing, if the encoded document is not too large.
+
+    Raises:
+        TooLargeError: it is.
+    """
+    most = limits.body_bytes
+    if most is not None and len(body) * 4 > most:
+        size = len(body.encode())
+        if size > most:
+            raise TooLargeError(
+                f"the document has {size} bytes of encoded JSON and at most {most} are portable: "
+                "split it, or keep large parts elsewhere"
+            )
+
+
+def _check_node(node: Any, nesting: int | None, depth: int, path: tuple[str | int, ...]) -> None:
+    if isinstance(node, dict | list):
+        if nesting is not None and depth > nesting:
+            raise _invalid(path, f"nested deeper than {nesting} levels: flatten it")
+        if isinstance(node, dict):
+            for name, item in node.items():
+                _check_name(name, path)
+                _check_node(item, nesting, depth + 1, (*path, name))
+        else:
+            for index, item in enumerate(node):
+                _check_node(item, nesting, depth + 1, (*path, index))
+    else:
+        fault = _fault_of_leaf(node)
+        if fault is not None:
+            raise _invalid(path, fault)
+
+
+def _check_name(name: object, path: tuple[str | int, ...]) -> None:
+    if type(name) is not str:
+        raise _invalid(path, f"the name {name!r:.80} is a {type(name).__name__}, not a str")
+    fault = _fault_of_text(name)
+    if fault is not None:
+        raise _invalid(path, f"the name {name!r:.80} {fault}")
+
+
+def _fault_of_leaf(node: Any) -> str | None:
+    kind = type(node)
+    if kind is str:
+        fault = _fault_of_text(node)
+        return None if fault is None else f"the text {fault}"
+    if kind is int:
+        fits = _SMALLEST_INTEGER <= node <= _LARGEST_INTEGER
+        return None if fits else "the integer does not fit 64 bits: store it as text"
+    if kind is float:
+        return None if isfinite(node) else f"{node} is no JSON number: store null or text instead"
+    if kind is bool or node is None:
+        return None
+    return (
+        f"{kind.__name__} is not a JSON type and would not come back as it went: convert it, "
+        "or give the collection a type"
+    )
+
+
+def _fault_of_text(text: str) -> str | None:
+    if "\0" in text:
+        return "holds a NUL character, which not every store can keep"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return "holds a lone surrogate, which UTF-8 cannot encode"
+    return None
+
+
+def _invalid(path: tuple[str | int, ...], fault: str) -> InvalidValueError:
+    steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return InvalidValueError(f"at ${steps:.200}: {fault}")

@@ -1,0 +1,23 @@
+"""Moving a live service from one store to another.
+
+`MigrationAdaptor` is the wrapper that the service runs on meanwhile; `backfill` copies what is
+old, `verify` proves both stores equal, `finish` hands the service over to the target.
+"""
+
+from aiostore.migration.adaptor import MigrationAdaptor
+from aiostore.migration.backfill import backfill
+from aiostore.migration.finish import finish
+from aiostore.migration.phases import Phase
+from aiostore.migration.progress import Progress
+from aiostore.migration.verify import Difference, Verification, verify
+
+__all__ = [
+    "Difference",
+    "MigrationAdaptor",
+    "Phase",
+    "Progress",
+    "Verification",
+    "backfill",
+    "finish",
+    "verify",
+]

@@ -1,0 +1,141 @@
+"""From a URL or a mapping to a `Store`: changing the store is changing these.
+
+| URL | store |
+|---|---|
+| `memory://` | this process's memory |
+| `file:///srv/data`, `file:data` | a folder, absolute or relative |
+| `sqlite:////srv/app.db`, `sqlite:///app.db` | a SQLite database, absolute or relative |
+
+Other packages add schemes by an entry point of the group `aiostore.adaptors`: its name is the
+scheme, its object a function from a `StoreURL` to an `Adaptor`.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from msgspec import Struct
+
+from aiostore.errors import ConfigurationError
+from aiostore.limits import PORTABLE, Limits
+from aiostore.protocols import Adaptor
+from aiostore.store import Store
+from aiostore.urls import StoreURL, parse
+from aiostore.versions import PROCESS_CLOCK, VersionClock
+
+Factory = Callable[[StoreURL], Adaptor]
+
+ENTRY_POINTS = "aiostore.adaptors"
+DISTRIBUTION = "aiostore-db"
+
+
+class _BuiltIn(Struct, frozen=True):
+    module: str
+    extra: str | None
+
+
+_BUILT_IN = {
+    "memory": _BuiltIn("aiostore.adaptors.memory", None),
+    "file": _BuiltIn("aiostore.adaptors.files", "files"),
+    "sqlite": _BuiltIn("aiostore.adaptors.sql.urls", "sqlite"),
+}
+
+
+def open_store(
+    source: str | Mapping[str, Any],
+    *,
+    limits: Limits | None = PORTABLE,
+    clock: VersionClock = PROCESS_CLOCK,
+) -> Store:
+    """The store that `source` names, not yet connected: use it as `async with`, or `open` it.
+
+    Args:
+        source: a URL; or a mapping `{"url": …}`; or a migration, `{"current": URL, "target": URL,
+            "migration": NAME}`, with `"phase": "dual-write"` (the default, and the only one yet).
+        limits: see `Store`.
+        clock: see `Store`.
+
+    Raises:
+        ConfigurationError: the URL, a scheme, an option or a name is wrong, or an extra is missing.
+    """
+    return Store(open_adaptor(source), limits=limits, clock=clock)
+
+
+def open_adaptor(source: str | Mapping[str, Any]) -> Adaptor:
+    """The adaptor for `source`, not yet connected; arguments and errors as for `open_store`."""
+    if isinstance(source, str):
+        return _adaptor_of_url(source)
+    if not isinstance(source, Mapping):
+        raise ConfigurationError(
+            f"a store is named by a URL or a mapping, not by {type(source).__name__}"
+        )
+    if set(source) == {"url"} and isinstance(source["url"], str):
+        return _adaptor_of_url(source["url"])
+    return _migration(source)
+
+
+def schemes() -> list[str]:
+    """The schemes that are known here, in order."""
+    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+
+
+def _adaptor_of_url(text: str) -> Adaptor:
+    url = parse(text)
+    factory = _built_in(url.scheme) or _registered(url.scheme)
+    if factory is None:
+        raise ConfigurationError(
+            f"no adaptor is known for the scheme {url.scheme!r}: known are {', '.join(schemes())}"
+        )
+    return factory(url)
+
+
+def _built_in(scheme: str) -> Factory | None:
+    built_in = _BUILT_IN.get(scheme)
+    if built_in is None:
+        return None
+    try:
+        factory: Factory = import_module(built_in.module).from_url
+    except ModuleNotFoundError as error:
+        if built_in.extra is None or (error.name or "").partition(".")[0] == "aiostore":
+            raise
+        raise ConfigurationError(
+            f"{scheme} stores need the package {error.name!r}, which is not installed: "
+            f"pip install '{DISTRIBUTION}[{built_in.extra}]'"
+        ) from error
+    return factory
+
+
+def _registered(scheme: str) -> Factory | None:
+    for point in entry_points(group=ENTRY_POINTS, name=scheme):
+        factory: Factory = point.load()
+        return factory
+    return None
+
+
+def _migration(source: Mapping[str, Any]) -> Adaptor:
+    # Only services that migrate load it.
+    from aiostore.migration import MigrationAdaptor, Phase  # noqa: PLC0415
+
+    known = {"current", "target", "migration", "phase"}
+    wrong = [name for name, value in source.items() if name not in known or type(value) is not str]
+    missing = {"current", "target", "migration"} - set(source)
+    if wrong or missing:
+        raise ConfigurationError(
+            'a store is configured by {"url": URL} or {"current": URL, "target": URL, '
+            '"migration": NAME}; '
+            + (f"not a text or not known: {wrong}" if wrong else f"missing: {sorted(missing)}")
+        )
+    phase = source.get("phase", Phase.DUAL_WRITE.value)
+    if phase != Phase.DUAL_WRITE.value:
+        raise ConfigurationError(
+            f"the phase {phase!r} is not known: before and after a migration configure the one "
+            f"store's URL, during it the phase {Phase.DUAL_WRITE.value!r}"
+        )
+    if source["current"] == source["target"]:
+        raise ConfigurationError("a migration's current and target are two stores, not one")
+    return MigrationAdaptor(
+        _adaptor_of_url(source["current"]),
+        _adaptor_of_url(source["target"]),
+        name=source["migration"],
+    )

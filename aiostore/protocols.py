@@ -1,0 +1,269 @@
+"""The boundary between the library and its engines.
+
+Above this line are `Store` and `Collection`, which hold every convenience, default and check.
+Below it is one `Adaptor` per kind of engine, which stores and compares encoded records and knows
+nothing of types, retries or queries. Wrappers (the migration, caching, tenancy) are adaptors
+around adaptors.
+
+The contract stands on the methods of `Adaptor`, once; implementations document only what differs.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from msgspec import Struct
+
+
+class DocumentId(NamedTuple):
+    """Where a document is: compared and ordered by collection, then by key, by code point."""
+
+    collection: str
+    key: str
+
+
+class Mark(StrEnum):
+    """Which store is a record's authority. `live`, but during a migration.
+
+    Adaptors store the mark and compare it, nothing more.
+    """
+
+    LIVE = "live"
+    MOVED = "moved"
+    MIRROR = "mirror"
+    AUTHORITY = "authority"
+    RETURNING = "returning"
+
+
+class Record(Struct, frozen=True):
+    """One stored document, encoded; or the tombstone of a deleted one.
+
+    Attributes:
+        id: where it stands.
+        body: the value as compact JSON text, exactly as it is to come back; None for a tombstone.
+        version: 32 lower-case hex digits (a UUIDv7), compared as text.
+        created_at: microseconds since 1970-01-01 UTC.
+        updated_at: likewise.
+        expires_at: likewise; from that moment on the document counts as absent. None for never.
+        mark: see `Mark`.
+    """
+
+    id: DocumentId
+    body: str | None
+    version: str
+    created_at: int
+    updated_at: int
+    expires_at: int | None = None
+    mark: Mark = Mark.LIVE
+
+
+class Absent(Struct, frozen=True):
+    """No record at all stands there. A tombstone or an expired document is a record."""
+
+
+class Exactly(Struct, frozen=True):
+    """The record that stands there, a document or a tombstone, has this version.
+
+    Attributes:
+        version: the version that must stand there.
+        unexpired_at: if given, the moment (microseconds since 1970 UTC) at which the standing
+            record must not have expired: its `expires_at` is None or later.
+    """
+
+    version: str
+    unexpired_at: int | None = None
+
+
+class Newer(Struct, frozen=True):
+    """Nothing stands there, or a record (a tombstone counts) with a smaller version."""
+
+
+Condition = Absent | Exactly | Newer
+
+
+class Write(Struct, frozen=True):
+    """One record to be stored if a condition holds.
+
+    Attributes:
+        record: what is stored, verbatim.
+        condition: what must stand there for the write to be applied.
+        mark: the mark that a standing record must have, or None for any. Where nothing stands it
+            demands nothing.
+        keep_created_at: with `Exactly`, the standing record's `created_at` stays.
+        erase: `record` is a tombstone and need not be kept: when applied, no record is left. (A
+            wrapper that needs the tombstone may leave it.)
+    """
+
+    record: Record
+    condition: Condition
+    mark: Mark | None = None
+    keep_created_at: bool = False
+    erase: bool = False
+
+
+class Outcome(Struct, frozen=True):
+    """The answer to one write.
+
+    Attributes:
+        applied: whether the condition held and the write took effect.
+        record: what stands there now: after an applied write the record as it was stored (None
+            after an erasure), after a refused one the record that refused it (None if nothing
+            stood there).
+    """
+
+    applied: bool
+    record: Record | None
+
+
+class Scan(Struct, frozen=True):
+    """Which records of one collection to walk through.
+
+    Attributes:
+        collection: the collection.
+        prefix: only keys that begin with it.
+        start_after: only keys greater than it.
+        segment: only the keys of this segment, 0 to `segments` - 1.
+        segments: into how many segments the keys are divided. Which segment a key falls into
+            depends on the key and on this number alone.
+        chunk: about how many records to yield at a time; a hint.
+    """
+
+    collection: str
+    prefix: str = ""
+    start_after: str | None = None
+    segment: int = 0
+    segments: int = 1
+    chunk: int = 500
+
+
+class Purge(Struct, frozen=True):
+    """Which records of one collection to remove for good.
+
+    A record goes if any of the three holds for it at the moment of its removal.
+
+    Attributes:
+        collection: the collection.
+        expired_before: documents whose `expires_at` is smaller (microseconds since 1970 UTC).
+        deleted_before: tombstones whose `updated_at` is smaller.
+        everything: every record.
+    """
+
+    collection: str
+    expired_before: int | None = None
+    deleted_before: int | None = None
+    everything: bool = False
+
+
+class Capabilities(Struct, frozen=True):
+    """What an adaptor can do and how much at once: declared, never detected.
+
+    Attributes:
+        persistent: what was acknowledged is there after `aclose` and `open` in a new process.
+        shared: several processes may have the same data open at once.
+        atomic_writes: `write_atomic` works; otherwise it raises `UnsupportedError`.
+        max_batch: most items in one `read` or `write`.
+        max_atomic: most items in one `write_atomic`; 0 without `atomic_writes`.
+    """
+
+    persistent: bool
+    shared: bool
+    atomic_writes: bool
+    max_batch: int
+    max_atomic: int = 0
+
+
+class Adaptor(Protocol):
+    """An engine, seen by the library.
+
+    The caller (`Store`, or a wrapper) guarantees: names, keys and bodies keep to the portability
+    contract (`aiostore.limits`); a batch is not empty, not longer than the capabilities say and
+    holds no id twice; `open` has returned before anything else is called, `aclose` is called when
+    nothing else is under way; everything is called on one event loop.
+
+    Every method: does not block the event loop; lets cancellation through at once and leaves every
+    record whole, the old or the new one; raises `UnavailableError` if the engine cannot be
+    reached or does not answer (after a write it is then not known whether it took effect),
+    `CorruptRecordError` for data that cannot be read, and plain `StoreError`, with its cause, for
+    an error that it does not know.
+    """
+
+    @property
+    def name(self) -> str:
+        """The store as a person knows it, without secrets: for messages."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Constant from construction on."""
+        ...
+
+    async def open(self) -> None:
+        """Connect, and create what is missing. May be called again after `aclose`.
+
+        Raises:
+            ConfigurationError: the place is missing, not writable, not ours or in use by another
+                process. Nothing was changed then.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release everything: no task, thread, connection or lock is left. Idempotent."""
+        ...
+
+    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+        """The records that stand at `ids`, in their order; tombstones and expired ones too.
+
+        A read begun after a write was acknowledged sees that write or a later one.
+        """
+        ...
+
+    async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
+        """Apply each write whose condition holds; outcomes in the order of `writes`.
+
+        Each write stands alone: it is applied whole or not at all, its condition is decided and
+        its record stored in one step that no other writer comes between, and a refused one does
+        not hinder its neighbours. An acknowledged write is as durable as the engine makes it.
+        """
+        ...
+
+    async def write_atomic(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
+        """Apply all writes in one step if every condition holds, otherwise none of them.
+
+        When one is refused, the outcomes tell which (`applied` is false for them) and what stands
+        there; for the others `applied` tells that their own condition held, though nothing was
+        stored.
+
+        Raises:
+            UnsupportedError: the capabilities say that it does not exist here.
+        """
+        ...
+
+    def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        """The records in the order of their keys (code points), in chunks that are not empty.
+
+        Tombstones and expired documents are among them. Not a snapshot: a record that is there
+        and unchanged from start to end is yielded exactly once, one that is written meanwhile at
+        most once, in its state of some moment during the scan. Constant memory, but for what the
+        adaptor's own page says. `aclose` of the generator, at any point, releases everything.
+        """
+        ...
+
+    async def count(self, collection: str, /) -> int:
+        """How many records the collection holds, tombstones and expired ones included.
+
+        For progress and planning; an adaptor may answer with the engine's estimate.
+        """
+        ...
+
+    async def collections(self) -> Sequence[str]:
+        """The names of the collections that hold a record, in order."""
+        ...
+
+    async def purge(self, request: Purge, /) -> int:
+        """Remove records for good; returns how many.
+
+        Each removal is conditional on the record as it stands at that moment, so a fresh write is
+        never removed by a purge for what stood there before. A wrapper may put off what it cannot
+        do safely, and return 0.
+        """
+        ...

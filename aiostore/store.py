@@ -1,0 +1,129 @@
+"""What a user holds: `Store`, one concrete class over one adaptor."""
+
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+import msgspec
+
+from aiostore.channel import Channel
+from aiostore.codecs import codec_for
+from aiostore.collection import Collection
+from aiostore.errors import MigrationError
+from aiostore.limits import PORTABLE, SYSTEM_COLLECTION, UNLIMITED, Limits, check_collection
+from aiostore.protocols import Adaptor, Capabilities, DocumentId
+from aiostore.versions import PROCESS_CLOCK, VersionClock
+
+T = TypeVar("T")
+
+
+class Store:
+    """Documents in collections, over one adaptor, on one event loop.
+
+    Usually made by `open_store`. Used as `async with store:`, or opened by `open` and closed by
+    `aclose`. It may be opened once.
+
+    Args:
+        adaptor: the engine, or a wrapper around engines; opened and closed by the store.
+        limits: the portability contract's limits; None lifts those on size and nesting, and with
+            them the promise that every other store accepts the documents.
+        clock: makes versions and tells the time.
+    """
+
+    def __init__(
+        self,
+        adaptor: Adaptor,
+        *,
+        limits: Limits | None = PORTABLE,
+        clock: VersionClock = PROCESS_CLOCK,
+    ) -> None:
+        self.adaptor = adaptor
+        self._limits = UNLIMITED if limits is None else limits
+        self._clock = clock
+        self._channel = Channel(adaptor)
+
+    @property
+    def name(self) -> str:
+        """The store as a person knows it, without secrets."""
+        return self.adaptor.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this store can do and how much at once."""
+        return self.adaptor.capabilities
+
+    @overload
+    def collection(self, name: str) -> Collection[dict[str, Any]]: ...
+
+    @overload
+    def collection(self, name: str, type_: type[T]) -> Collection[T]: ...
+
+    def collection(self, name: str, type_: type[Any] = dict) -> Collection[Any]:
+        """A named set of documents; nothing is sent, it exists once it holds a document.
+
+        Args:
+            name: 1 to 64 characters of `a-z A-Z 0-9 _ -`.
+            type_: what its documents are: dict, a dataclass, a TypedDict, a msgspec.Struct or a
+                pydantic model.
+
+        Raises:
+            InvalidKeyError: the name is not allowed.
+            ConfigurationError: documents cannot be of this type.
+        """
+        return Collection(
+            check_collection(name), codec_for(type_), self._channel, self._limits, self._clock
+        )
+
+    async def collections(self) -> list[str]:
+        """The names of the collections that hold something, in order."""
+        return [name for name in await self._channel.collections() if name != SYSTEM_COLLECTION]
+
+    async def open(self) -> Self:
+        """Connect, and create what is missing.
+
+        Raises:
+            ConfigurationError: the store cannot be used as configured; nothing was changed.
+            MigrationError: its data are in the hands of a migration; the message says what to do.
+        """
+        await self._channel.open()
+        try:
+            await self._check_migration()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def aclose(self) -> None:
+        """Refuse new operations, let those under way end, release everything. Idempotent."""
+        await self._channel.aclose()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Store {self.name}>"
+
+    async def _check_migration(self) -> None:
+        [record] = await self._channel.read([CONTROL_ID])
+        if record is None or record.body is None:
+            return
+        refusal = msgspec.json.decode(record.body, type=_Control).refusal
+        if refusal is not None:
+            raise MigrationError(refusal, store=self.name)
+
+
+CONTROL_ID = DocumentId(SYSTEM_COLLECTION, "migration")
+"""Where a migration keeps, in each of its stores, what it has made of it."""
+
+
+class _Control(msgspec.Struct, frozen=True):
+    """The part of a migration's control document that a plain store reads."""
+
+    refusal: str | None = None
