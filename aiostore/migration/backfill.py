@@ -98,10 +98,11 @@ class _Source:
                 Scan(self._collection, start_after=key, chunk=self._chunk)
             )
         try:
-            return await anext(self._chunks, ())
+            records = await anext(self._chunks, None)
         except UnavailableError:
             await self.aclose()
             raise
+        return [] if records is None else records
 
     async def aclose(self) -> None:
         chunks, self._chunks = self._chunks, None

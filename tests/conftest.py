@@ -1,0 +1,30 @@
+"""What every test gets: a watch on the event loop, and on what is left behind."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks_the_loop() -> Iterator[BlockBuster]:
+    """A call that blocks while the event loop runs fails the test."""
+    with blockbuster_ctx("aiostore") as watch:
+        yield watch
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_left_behind() -> AsyncIterator[None]:
+    """A test that leaves a task or a thread of the library's running fails."""
+    threads = set(threading.enumerate())
+    yield
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert left == []
+    ours = [
+        thread.name
+        for thread in set(threading.enumerate()) - threads
+        if not thread.name.startswith("asyncio_")
+    ]
+    assert ours == []
