@@ -1,0 +1,70 @@
+"""Removing records for good."""
+
+from aiostore.protocols import Absent, Adaptor, Purge, Record, Write
+from aiostore.testing.check import check
+from aiostore.testing.expectations import expect_equal
+from aiostore.testing.harness import NOW, Harness, record
+
+
+@check(needs=("purges",))
+async def check_expired(harness: Harness) -> None:
+    """A purge of the expired removes documents that expired before the moment, and nothing else."""
+    collection, other = harness.collection(), harness.collection()
+    async with harness.adaptor() as adaptor:
+        gone = [record(collection, "long expired", 1, expires_at=NOW - 2)]
+        kept = [
+            record(collection, "at the moment", 1, expires_at=NOW),
+            record(collection, "later", 1, expires_at=NOW + 1),
+            record(collection, "never", 1),
+            record(collection, "tombstone", 1, body=None),
+            record(other, "elsewhere", 1, expires_at=NOW - 2),
+        ]
+        await _check(adaptor, Purge(collection, expired_before=NOW), gone, kept)
+
+
+@check(needs=("purges",))
+async def check_tombstones(harness: Harness) -> None:
+    """A purge of the deleted removes tombstones older than the moment, and nothing else."""
+    collection = harness.collection()
+    async with harness.adaptor() as adaptor:
+        gone = [record(collection, "old tombstone", 5, body=None)]
+        kept = [
+            record(collection, "at the moment", 6, body=None),
+            record(collection, "fresh tombstone", 7, body=None),
+            record(collection, "old document", 5),
+            record(collection, "expired", 5, expires_at=NOW - 9),
+        ]
+        await _check(adaptor, Purge(collection, deleted_before=NOW + 6), gone, kept)
+
+
+@check(needs=("purges",))
+async def check_everything(harness: Harness) -> None:
+    """A purge of everything empties the collection, which is then no longer named."""
+    collection, other = harness.collection(), harness.collection()
+    async with harness.adaptor() as adaptor:
+        gone = [
+            record(collection, "document", 1),
+            record(collection, "tombstone", 1, body=None),
+            record(collection, "expired", 1, expires_at=NOW - 9),
+        ]
+        kept = [record(other, "elsewhere", 1)]
+        await _check(adaptor, Purge(collection, everything=True), gone, kept)
+        left = [name for name in await adaptor.collections() if name in (collection, other)]
+        expect_equal(left, [other], "the collections that are left")
+        again = await adaptor.purge(Purge(collection, everything=True))
+        expect_equal(again, 0, "a second purge finds nothing")
+
+
+@check(needs=("purges",))
+async def check_nothing(harness: Harness) -> None:
+    """A purge that names nothing removes nothing."""
+    collection = harness.collection()
+    async with harness.adaptor() as adaptor:
+        await _check(adaptor, Purge(collection), [], [record(collection, "t", 1, body=None)])
+
+
+async def _check(adaptor: Adaptor, purge: Purge, gone: list[Record], kept: list[Record]) -> None:
+    await adaptor.write([Write(one, Absent()) for one in gone + kept])
+    expect_equal(await adaptor.purge(purge), len(gone), f"the number removed by {purge}")
+    found = list(await adaptor.read([one.id for one in gone + kept]))
+    expect_equal(found, [None] * len(gone) + kept, f"what is left by {purge}")

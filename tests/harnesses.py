@@ -1,0 +1,166 @@
+"""The adaptors and stacks of wrappers that the conformance kit is run over."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from aiostore.adaptors.files import FileAdaptor
+from aiostore.adaptors.memory import MemoryAdaptor
+from aiostore.adaptors.sql import SQLAdaptor
+from aiostore.migration import MigrationAdaptor, backfill, verify
+from aiostore.protocols import Adaptor, DocumentId, Mark, Record
+from aiostore.testing import Harness
+from aiostore.testing.expectations import expect_equal
+
+Make = Callable[[], Adaptor]
+
+
+def memory(_: Path) -> Make:
+    """One adaptor object, which is where its data live."""
+    adaptor = MemoryAdaptor()
+    return lambda: adaptor
+
+
+def files(folder: Path) -> Make:
+    """A new adaptor over one folder at every call."""
+    return lambda: FileAdaptor(folder / "files")
+
+
+def sqlite(folder: Path) -> Make:
+    """A new adaptor over one database at every call."""
+    return lambda: SQLAdaptor(str(folder / "documents.db"))
+
+
+ENGINES: dict[str, Callable[[Path], Make]] = {"memory": memory, "file": files, "sqlite": sqlite}
+
+
+def engine_harness(engine: str, folder: Path) -> Harness:
+    """A harness over one engine, which looks behind its back with the standard library alone."""
+    make = ENGINES[engine](folder)
+    match engine:
+        case "file":
+            return Harness(make, peek=_peek_files(folder), poke=_poke_files(folder))
+        case "sqlite":
+            return Harness(make, peek=_peek_sqlite(folder), poke=_poke_sqlite(folder))
+        case _:
+            return Harness(make)
+
+
+class MigrationHarness(Harness):
+    """A migration between two engines; after each check both must be found equal."""
+
+    def __init__(self, current: str, target: str, folder: Path) -> None:
+        for name in ("current", "target"):
+            (folder / name).mkdir()
+        make_current = ENGINES[current](folder / "current")
+        make_target = ENGINES[target](folder / "target")
+        # Marks are the migration's own, and purging waits for its end.
+        super().__init__(
+            lambda: MigrationAdaptor(
+                make_current(),
+                make_target(),
+                name="conformance",
+                rest=timedelta(milliseconds=1),
+            ),
+            without=frozenset({"marks", "purges"}),
+        )
+
+    async def clean(self) -> None:
+        """Nothing was failing, so after a backfill the target is the current store's mirror."""
+        migration = self.make()
+        assert isinstance(migration, MigrationAdaptor)
+        await migration.open()
+        try:
+            await backfill(migration)
+            found = await verify(migration)
+            expect_equal(found.differences, [], "both stores are equal at rest")
+            expect_equal(found.unsettled, 0, "nothing moves at rest")
+            expect_equal(migration.repair.suspects, 0, "nothing is in doubt")
+        finally:
+            await migration.aclose()
+
+
+def _peek_files(folder: Path) -> Callable[[DocumentId], Awaitable[Record | None]]:
+    def peek(id_: DocumentId) -> Record | None:
+        for path in (folder / "files" / id_.collection).glob("*.json"):
+            stored = json.loads(path.read_text())
+            if stored["key"] == id_.key:
+                value = stored["value"]
+                return Record(
+                    id_,
+                    None if value is None else json.dumps(value, separators=(",", ":")),
+                    stored["version"],
+                    _microseconds(stored["created_at"]),
+                    _microseconds(stored["updated_at"]),
+                )
+        return None
+
+    return lambda id_: asyncio.to_thread(peek, id_)
+
+
+def _poke_files(folder: Path) -> Callable[[Record], Awaitable[None]]:
+    def poke(record: Record) -> None:
+        assert record.body is not None
+        place = folder / "files" / record.id.collection
+        place.mkdir()
+        stored = {
+            "value": json.loads(record.body),
+            "key": record.id.key,
+            "version": record.version,
+            "created_at": _text(record.created_at),
+            "updated_at": _text(record.updated_at),
+        }
+        (place / f"{record.id.key}.json").write_text(json.dumps(stored))
+
+    return lambda record: asyncio.to_thread(poke, record)
+
+
+def _peek_sqlite(folder: Path) -> Callable[[DocumentId], Awaitable[Record | None]]:
+    def peek(id_: DocumentId) -> Record | None:
+        with closing(sqlite3.connect(folder / "documents.db")) as connection:
+            row = connection.execute(
+                "SELECT body, version, created_at, updated_at, expires_at, mark"
+                " FROM aiostore_documents WHERE collection = ? AND key = ?",
+                id_,
+            ).fetchone()
+        if row is None:
+            return None
+        body, version, created_at, updated_at, expires_at, mark = row
+        return Record(id_, body, version, created_at, updated_at, expires_at, Mark(mark))
+
+    return lambda id_: asyncio.to_thread(peek, id_)
+
+
+def _poke_sqlite(folder: Path) -> Callable[[Record], Awaitable[None]]:
+    def poke(record: Record) -> None:
+        with closing(sqlite3.connect(folder / "documents.db")) as connection, connection:
+            connection.execute(
+                "INSERT INTO aiostore_documents"
+                " (collection, key, body, version, created_at, updated_at, expires_at, mark)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *record.id,
+                    record.body,
+                    record.version,
+                    record.created_at,
+                    record.updated_at,
+                    record.expires_at,
+                    record.mark,
+                ),
+            )
+
+    return lambda record: asyncio.to_thread(poke, record)
+
+
+def _microseconds(text: str) -> int:
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return (datetime.fromisoformat(text) - epoch) // timedelta(microseconds=1)
+
+
+def _text(microseconds: int) -> str:
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return (epoch + timedelta(microseconds=microseconds)).isoformat()

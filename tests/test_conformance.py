@@ -1,0 +1,36 @@
+"""The conformance kit, over every adaptor and over the migration between each two of them."""
+
+from pathlib import Path
+
+import pytest
+from harnesses import ENGINES, MigrationHarness, engine_harness
+
+from aiostore.testing import Check, Harness, all_checks, run_check
+
+STACKS = [*ENGINES, *(f"{current}-to-{target}" for current in ENGINES for target in ENGINES)]
+
+
+@pytest.fixture(params=STACKS)
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
+    """One engine or migration, with nothing in it."""
+    current, _, target = request.param.partition("-to-")
+    if target:
+        return MigrationHarness(current, target, tmp_path)
+    return engine_harness(current, tmp_path)
+
+
+@pytest.mark.parametrize("check", all_checks(), ids=lambda check: f"{check.topic}-{check.name}")
+async def test_conformance(check: Check, harness: Harness) -> None:
+    """Every adaptor and every wrapper keeps every promise of the kit."""
+    reason = check.reason_to_skip(harness.features)
+    if reason is not None:
+        pytest.skip(reason)
+    await run_check(check, harness)
+
+
+def test_every_check_states_its_promise() -> None:
+    """A check has a name of its own in its topic, and its docstring is one sentence."""
+    checks = all_checks()
+    names = [(check.topic, check.name) for check in checks]
+    assert len(set(names)) == len(names) > 40
+    assert [check.name for check in checks if not check.promise.endswith(".")] == []
