@@ -5,6 +5,7 @@ does the same from the command line. The checks are plain async functions, by to
 test framework.
 """
 
+from aiostore.testing import checks
 from aiostore.testing.check import Check, all_checks, check
 from aiostore.testing.expectations import CheckFailedError
 from aiostore.testing.harness import Harness
@@ -17,6 +18,7 @@ __all__ = [
     "Harness",
     "all_checks",
     "check",
+    "checks",
     "run_check",
     "run_checks",
 ]
