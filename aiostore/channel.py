@@ -37,6 +37,12 @@ class Channel:
         self._idle = asyncio.Event()
         self._idle.set()
 
+    def check_open(self) -> None:
+        """Nothing, if the store is open and this is its event loop."""
+        if self._state is not _State.OPEN:
+            raise ClosedError(_REASONS[self._state], store=self.adaptor.name)
+        self._check_loop()
+
     async def open(self) -> None:
         """Open the adaptor; once."""
         if self._state is not _State.NEW:
@@ -74,17 +80,17 @@ class Channel:
         with self._operation():
             for batch in self._batches(ids):
                 found += await self.adaptor.read(batch)
-        for record in found:
-            _check_mark(record)
+            for record in found:
+                _check_mark(record)
         return found
 
     async def write(self, writes: Sequence[Write]) -> list[Outcome]:
         """The outcomes of `writes`, at most one batch of the adaptor's."""
         with self._operation():
             outcomes = list(await self.adaptor.write(writes))
-        for outcome in outcomes:
-            if not outcome.applied:
-                _check_mark(outcome.record)
+            for outcome in outcomes:
+                if not outcome.applied:
+                    _check_mark(outcome.record)
         return outcomes
 
     async def scan(self, request: Scan) -> AsyncGenerator[Sequence[Record], None]:
@@ -93,10 +99,10 @@ class Channel:
             while True:
                 with self._operation():
                     chunk = await anext(chunks, None)
+                    for record in chunk or ():
+                        _check_mark(record)
                 if chunk is None:
                     return
-                for record in chunk:
-                    _check_mark(record)
                 yield chunk
 
     async def count(self, collection: str) -> int:
@@ -125,9 +131,7 @@ class Channel:
 
     @contextmanager
     def _operation(self) -> Iterator[None]:
-        if self._state is not _State.OPEN:
-            raise ClosedError(_REASONS[self._state], store=self.adaptor.name)
-        self._check_loop()
+        self.check_open()
         self._under_way += 1
         self._idle.clear()
         try:

@@ -1,11 +1,12 @@
 """Values to encoded bodies and back, exactly.
 
 A collection's type decides the codec: `dict` (the default), a dataclass, a TypedDict, a
-`msgspec.Struct` or a pydantic model. A typed value is refused at the write if it could not be read
-again as its type.
+`msgspec.Struct` or a pydantic model. A typed value is refused at the write if it would not come
+back equal.
 """
 
 import dataclasses
+from copy import deepcopy
 from typing import Any, Generic, Protocol, TypeVar, is_typeddict
 
 import msgspec
@@ -72,7 +73,7 @@ class _JSONCodec(Generic[T]):
         check_value(value, limits)
         body = _encoded(value, limits)
         if self._typed:
-            _check_readable(self._decoder, body, self._type)
+            _check_readable(self._decoder, body, value, self._type)
         return body
 
     def decode(self, body: str, /) -> T:
@@ -80,7 +81,10 @@ class _JSONCodec(Generic[T]):
 
 
 class _StructuredCodec(Generic[T]):
-    """Dataclasses and msgspec Structs; fields may be of any type that msgspec knows."""
+    """Dataclasses and msgspec Structs; fields may be of any type that msgspec knows.
+
+    Values without equality (`eq=False`) are trusted to come back as they went.
+    """
 
     def __init__(self, type_: type[T]) -> None:
         self._decoder: msgspec.json.Decoder[T] = _decoder(type_)
@@ -94,9 +98,9 @@ class _StructuredCodec(Generic[T]):
             raise InvalidValueError("the value holds itself, or is nested too deep") from error
         except (TypeError, ValueError) as error:
             raise InvalidValueError(f"the value cannot be encoded as JSON: {error}") from error
-        check_value(plain, limits)
+        check_value(plain, limits, arrays=(list, tuple))
         body = _encoded(plain, limits)
-        _check_readable(self._decoder, body, self._type)
+        _check_readable(self._decoder, body, value, self._type)
         return body
 
     def decode(self, body: str, /) -> T:
@@ -114,17 +118,18 @@ class _PydanticCodec(Generic[T]):
         _check_instance(value, self._type)
         model: Any = value
         try:
-            plain = model.model_dump(mode="json", by_alias=True, round_trip=True)
+            plain = model.model_dump(mode="json", by_alias=True, round_trip=True, warnings="none")
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidValueError(f"the model cannot be encoded as JSON: {error}") from error
         check_value(plain, limits)
         body = _encoded(plain, limits)
         try:
-            self._model.model_validate_json(body)
+            restored = self._model.model_validate_json(body)
         except ValueError as error:
-            raise InvalidValueError(
-                f"the value could not be read again as {self._type.__name__}: {error}"
-            ) from error
+            raise _unreadable(self._type, error) from error
+        # Not the models themselves: their private attributes are no part of the document.
+        if _fields_of(restored) != _fields_of(model):
+            raise _changed(self._type)
         return body
 
     def decode(self, body: str, /) -> T:
@@ -159,24 +164,41 @@ def _decoded(decoder: "msgspec.json.Decoder[T]", body: str) -> T:
         raise CorruptRecordError(
             f"the stored document does not fit its collection's type: {error}"
         ) from error
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise CorruptRecordError(f"the stored document is not JSON: {error}") from error
 
 
 def _check_instance(value: object, type_: type) -> None:
-    if not isinstance(value, type_):
+    if type(value) is not type_:  # a subclass would come back without what it adds
         raise InvalidValueError(
             f"the collection's documents are {type_.__name__}, not {type(value).__name__}"
         )
 
 
-def _check_readable(decoder: "msgspec.json.Decoder[Any]", body: str, type_: type) -> None:
+def _check_readable(
+    decoder: "msgspec.json.Decoder[Any]", body: str, value: object, type_: type
+) -> None:
     try:
-        decoder.decode(body)
+        restored = decoder.decode(body)
     except msgspec.MsgspecError as error:
-        raise InvalidValueError(
-            f"the value could not be read again as {type_.__name__}: {error}"
-        ) from error
+        raise _unreadable(type_, error) from error
+    if restored != value and deepcopy(value) == value:  # else it has no equality to judge by
+        raise _changed(type_)
+
+
+def _fields_of(model: Any) -> Any:
+    return model.model_dump(round_trip=True, warnings="none")
+
+
+def _unreadable(type_: type, error: Exception) -> InvalidValueError:
+    return InvalidValueError(f"the value could not be read again as {type_.__name__}: {error}")
+
+
+def _changed(type_: type) -> InvalidValueError:
+    return InvalidValueError(
+        f"the value would come back as another {type_.__name__}: give every field a type, a name "
+        "and an alias that read as they write"
+    )
 
 
 def _is_pydantic_model(type_: type) -> bool:

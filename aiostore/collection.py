@@ -3,8 +3,8 @@
 import asyncio
 import inspect
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar, overload
@@ -15,11 +15,13 @@ from aiostore.errors import (
     AlreadyExistsError,
     BatchError,
     ConflictError,
+    CorruptRecordError,
+    InvalidKeyError,
     InvalidValueError,
     NotFoundError,
     StoreError,
 )
-from aiostore.limits import Limits, check_key
+from aiostore.limits import Limits, check_key, check_version
 from aiostore.protocols import (
     Absent,
     Condition,
@@ -146,8 +148,7 @@ class Collection(Generic[T]):
             ConflictError: another version stands there, in `current`.
             NotFoundError: there is no document.
         """
-        _check_version(version)
-        record = self._record(key, value, after=version)
+        record = self._record(key, value, after=self._checked(key, version))
         condition = Exactly(version, unexpired_at=record.updated_at)
         outcome = await self._apply(record, condition, keep_created_at=True)
         if not outcome.applied:
@@ -207,7 +208,7 @@ class Collection(Generic[T]):
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Document[T]]:
         """The documents at `keys`, by key and in their order; missing ones are left out."""
-        ids = [self._id(key) for key in dict.fromkeys(keys)]
+        ids = list(dict.fromkeys(map(self._id, keys)))
         documents = [self._document(record) for record in await self._channel.read(ids)]
         return {document.key: document for document in documents if document is not None}
 
@@ -220,6 +221,7 @@ class Collection(Generic[T]):
             BatchError: some could not be stored, or it is not known whether they were: `errors` by
                 key; the others are `done`.
         """
+        self._channel.check_open()
         records = [self._record(key, value) for key, value in values.items()]
         stored = await self._apply_newer(records, erase=False)
         return {key: self._stored(stored[key]) for key in values}
@@ -230,12 +232,13 @@ class Collection(Generic[T]):
         Raises:
             BatchError: as for `put_many`.
         """
-        tombstones = [self._tombstone(key) for key in dict.fromkeys(keys)]
+        self._channel.check_open()
+        tombstones = [self._tombstone(id_.key) for id_ in dict.fromkeys(map(self._id, keys))]
         await self._apply_newer(tombstones, erase=True)
 
     async def scan(
         self, *, prefix: str = "", start_after: str | None = None
-    ) -> AsyncIterator[Document[T]]:
+    ) -> AsyncGenerator[Document[T], None]:
         """All documents in the order of their keys (code points), in constant memory.
 
         Not a snapshot: a document that is there and unchanged from start to end comes exactly
@@ -246,8 +249,8 @@ class Collection(Generic[T]):
             start_after: only keys greater than it.
         """
         for bound in (prefix, start_after):
-            if bound:
-                check_key(bound, self._limits, self.name)
+            if bound not in ("", None):
+                self._id(bound)
         request = Scan(self.name, prefix=prefix, start_after=start_after)
         async with aclosing(self._channel.scan(request)) as chunks:
             async for chunk in chunks:
@@ -263,8 +266,7 @@ class Collection(Generic[T]):
                 return await self._delete_exactly(key, document.version, missing_ok=False)
 
     async def _delete_exactly(self, key: str, version: str, *, missing_ok: bool) -> None:
-        _check_version(version)
-        tombstone = self._tombstone(key, after=version)
+        tombstone = self._tombstone(key, after=self._checked(key, version))
         condition = Exactly(version, unexpired_at=tombstone.updated_at)
         outcome = await self._apply(tombstone, condition, erase=True)
         if not outcome.applied and not (missing_ok and not self._is_there(outcome.record)):
@@ -298,28 +300,37 @@ class Collection(Generic[T]):
             for record, outcome in zip(batch, outcomes, strict=True):
                 if outcome.applied:
                     applied[record.id.key] = outcome
-                else:
+                    continue
+                try:
                     records.append(self._renewed(record, outcome.record))
+                except CorruptRecordError as error:
+                    errors[record.id.key] = error
         if errors:
             first = next(iter(errors.values()))
             raise BatchError(
                 f"{len(errors)} of {len(errors) + len(applied)} failed; the first: {first}",
                 errors=errors,
                 done={key: self._document(outcome.record) for key, outcome in applied.items()},
+                store=self._channel.adaptor.name,
                 collection=self.name,
             ) from first
         return applied
 
-    def _id(self, key: str) -> DocumentId:
-        return DocumentId(self.name, check_key(key, self._limits, self.name))
+    def _id(self, key: object) -> DocumentId:
+        try:
+            return DocumentId(self.name, check_key(key, self._limits, self.name))
+        except InvalidKeyError as error:
+            error.store = self._channel.adaptor.name
+            raise
+
+    def _checked(self, key: str, version: object) -> str:
+        with self._located(self._id(key).key):
+            return check_version(version)
 
     def _record(self, key: str, value: T, *, after: str | None = None) -> Record:
         id_ = self._id(key)
-        try:
+        with self._located(key):
             body = self._codec.encode(value, self._limits)
-        except InvalidValueError as error:
-            error.collection, error.key = self.name, key
-            raise
         now = self._clock.now()
         return Record(id_, body, self._clock.next(after), created_at=now, updated_at=now)
 
@@ -331,6 +342,12 @@ class Collection(Generic[T]):
         """The same record with a fresh version, past the one that stands there."""
         now = self._clock.now()
         version = self._clock.next(None if standing is None else standing.version)
+        if standing is not None and version <= standing.version:
+            raise CorruptRecordError(
+                f"{standing.version!r:.80} stands there as a version and is none, or none can "
+                "follow it: restore the record",
+                **self._where(record.id.key),
+            )
         return Record(record.id, record.body, version, created_at=now, updated_at=now)
 
     def _is_there(self, record: Record | None) -> bool:
@@ -349,16 +366,16 @@ class Collection(Generic[T]):
     def _stored(self, outcome: Outcome) -> Document[T]:
         record = outcome.record
         if record is None or record.body is None:
-            raise StoreError("the adaptor acknowledged a write and returned no record")
+            raise StoreError(
+                "the adaptor acknowledged a write and returned no record",
+                store=self._channel.adaptor.name,
+                collection=self.name,
+            )
         return self._decoded(record, record.body)
 
     def _decoded(self, record: Record, body: str) -> Document[T]:
-        try:
+        with self._located(record.id.key):
             value = self._codec.decode(body)
-        except StoreError as error:
-            error.store = self._channel.adaptor.name
-            error.collection, error.key = record.id
-            raise
         return Document(
             record.id.key,
             value,
@@ -386,12 +403,14 @@ class Collection(Generic[T]):
     def _where(self, key: str) -> dict[str, str]:
         return {"store": self._channel.adaptor.name, "collection": self.name, "key": key}
 
-
-def _check_version(version: object) -> None:
-    if not isinstance(version, str):
-        raise InvalidValueError(
-            f"a version is a str, the `version` of a document, not {type(version).__name__}"
-        )
+    @contextmanager
+    def _located(self, key: str) -> Iterator[None]:
+        """Tell errors where they happened."""
+        try:
+            yield
+        except StoreError as error:
+            error.store, error.collection, error.key = self._channel.adaptor.name, self.name, key
+            raise
 
 
 def _pause_after(attempt: int) -> float:

@@ -18,6 +18,7 @@ StoreError
 An error says what happened, where (`store`, `collection`, `key`) and what to do.
 """
 
+import copyreg
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,6 +44,10 @@ class StoreError(Exception):
         self.store = store
         self.collection = collection
         self.key = key
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # To copy and pickle past `__init__`, whose keywords an exception does not keep.
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)
 
     def __str__(self) -> str:
         where = [

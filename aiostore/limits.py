@@ -29,6 +29,8 @@ _COLLECTION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SMALLEST_INTEGER = -(2**63)
 _LARGEST_INTEGER = 2**63 - 1
 
+Arrays = type[list[Any]] | tuple[type[list[Any]], type[tuple[Any, ...]]]
+
 
 class Limits(Struct, frozen=True):
     """The three limits that can be lifted, each None for no limit."""
@@ -48,7 +50,7 @@ def check_collection(name: object) -> str:
     Raises:
         InvalidKeyError: it is not.
     """
-    if not isinstance(name, str) or _COLLECTION.fullmatch(name) is None:
+    if type(name) is not str or _COLLECTION.fullmatch(name) is None:
         raise InvalidKeyError(
             f"a collection's name is 1 to 64 characters of a-z A-Z 0-9 _ -, not {name!r:.80}"
         )
@@ -61,7 +63,7 @@ def check_key(key: object, limits: Limits, collection: str) -> str:
     Raises:
         InvalidKeyError: it does not.
     """
-    if not isinstance(key, str):
+    if type(key) is not str:
         raise InvalidKeyError(
             f"a key is a str, not {type(key).__name__}: convert it", collection=collection
         )
@@ -81,8 +83,29 @@ def check_key(key: object, limits: Limits, collection: str) -> str:
     return key
 
 
-def check_value(value: object, limits: Limits) -> None:
+def check_version(version: object) -> str:
+    """The version, if it is a text that every store can compare; whatever else it may be.
+
+    Raises:
+        InvalidValueError: it is not.
+    """
+    if type(version) is not str:
+        raise InvalidValueError(
+            f"a version is a str, the `version` of a document, not {type(version).__name__}"
+        )
+    fault = _fault_of_text(version)
+    if fault is not None:
+        raise InvalidValueError(f"the version {version!r:.80} {fault}")
+    return version
+
+
+def check_value(value: object, limits: Limits, arrays: Arrays = list) -> None:
     """Nothing, if `value` is an object of JSON that every store gives back exactly.
+
+    Args:
+        value: anything.
+        limits: see `Limits`.
+        arrays: the classes that stand for JSON's arrays.
 
     Raises:
         InvalidValueError: it is not; the message holds the path of the fault.
@@ -90,7 +113,7 @@ def check_value(value: object, limits: Limits) -> None:
     if not isinstance(value, dict):
         raise InvalidValueError(f"a document is a JSON object, not {type(value).__name__}")
     try:
-        _check_node(value, limits.nesting, 1, ())
+        _check_node(value, limits.nesting, 1, (), arrays)
     except RecursionError as error:
         raise InvalidValueError("the document is nested too deep, or holds itself") from error
 
@@ -111,17 +134,19 @@ def check_body(body: str, limits: Limits) -> None:
             )
 
 
-def _check_node(node: Any, nesting: int | None, depth: int, path: tuple[str | int, ...]) -> None:
-    if isinstance(node, dict | list):
+def _check_node(
+    node: Any, nesting: int | None, depth: int, path: tuple[str | int, ...], arrays: Arrays
+) -> None:
+    if isinstance(node, (dict, arrays)):
         if nesting is not None and depth > nesting:
             raise _invalid(path, f"nested deeper than {nesting} levels: flatten it")
         if isinstance(node, dict):
             for name, item in node.items():
                 _check_name(name, path)
-                _check_node(item, nesting, depth + 1, (*path, name))
+                _check_node(item, nesting, depth + 1, (*path, name), arrays)
         else:
             for index, item in enumerate(node):
-                _check_node(item, nesting, depth + 1, (*path, index))
+                _check_node(item, nesting, depth + 1, (*path, index), arrays)
     else:
         fault = _fault_of_leaf(node)
         if fault is not None:

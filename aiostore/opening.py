@@ -50,6 +50,8 @@ def open_store(
 ) -> Store:
     """The store that `source` names, not yet connected: use it as `async with`, or `open` it.
 
+    Imports the driver that the scheme needs, so it belongs to a service's start.
+
     Args:
         source: a URL; or a mapping `{"url": …}`; or a migration, `{"current": URL, "target": URL,
             "migration": NAME}`, with `"phase": "dual-write"` (the default, and the only one yet).
@@ -82,35 +84,30 @@ def schemes() -> list[str]:
 
 def _adaptor_of_url(text: str) -> Adaptor:
     url = parse(text)
-    factory = _built_in(url.scheme) or _registered(url.scheme)
-    if factory is None:
-        raise ConfigurationError(
-            f"no adaptor is known for the scheme {url.scheme!r}: known are {', '.join(schemes())}"
-        )
-    return factory(url)
+    built_in = _BUILT_IN.get(url.scheme)
+    return _registered(url) if built_in is None else _built_in(url, built_in)
 
 
-def _built_in(scheme: str) -> Factory | None:
-    built_in = _BUILT_IN.get(scheme)
-    if built_in is None:
-        return None
+def _built_in(url: StoreURL, built_in: _BuiltIn) -> Adaptor:
     try:
         factory: Factory = import_module(built_in.module).from_url
+        return factory(url)
     except ModuleNotFoundError as error:
         if built_in.extra is None or (error.name or "").partition(".")[0] == "aiostore":
             raise
         raise ConfigurationError(
-            f"{scheme} stores need the package {error.name!r}, which is not installed: "
+            f"{url.scheme} stores need the package {error.name!r}, which is not installed: "
             f"pip install '{DISTRIBUTION}[{built_in.extra}]'"
         ) from error
-    return factory
 
 
-def _registered(scheme: str) -> Factory | None:
-    for point in entry_points(group=ENTRY_POINTS, name=scheme):
+def _registered(url: StoreURL) -> Adaptor:
+    for point in entry_points(group=ENTRY_POINTS, name=url.scheme):
         factory: Factory = point.load()
-        return factory
-    return None
+        return factory(url)
+    raise ConfigurationError(
+        f"no adaptor is known for the scheme {url.scheme!r}: known are {', '.join(schemes())}"
+    )
 
 
 def _migration(source: Mapping[str, Any]) -> Adaptor:

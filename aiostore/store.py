@@ -8,7 +8,7 @@ import msgspec
 from aiostore.channel import Channel
 from aiostore.codecs import codec_for
 from aiostore.collection import Collection
-from aiostore.errors import MigrationError
+from aiostore.errors import CorruptRecordError, MigrationError
 from aiostore.limits import PORTABLE, SYSTEM_COLLECTION, UNLIMITED, Limits, check_collection
 from aiostore.protocols import Adaptor, Capabilities, DocumentId
 from aiostore.versions import PROCESS_CLOCK, VersionClock
@@ -114,7 +114,12 @@ class Store:
         [record] = await self._channel.read([CONTROL_ID])
         if record is None or record.body is None:
             return
-        refusal = msgspec.json.decode(record.body, type=_Control).refusal
+        try:
+            refusal = _CONTROL.decode(record.body).refusal
+        except CorruptRecordError as error:
+            error.store = self.name
+            error.collection, error.key = CONTROL_ID
+            raise
         if refusal is not None:
             raise MigrationError(refusal, store=self.name)
 
@@ -127,3 +132,6 @@ class _Control(msgspec.Struct, frozen=True):
     """The part of a migration's control document that a plain store reads."""
 
     refusal: str | None = None
+
+
+_CONTROL = codec_for(_Control)

@@ -1,11 +1,14 @@
 """Store URLs: `SCHEME:REST?OPTION=VALUE&…`, split and checked the same way for every adaptor."""
 
+import re
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
 from aiostore.errors import ConfigurationError
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")  # RFC 3986 section 3.1
 
 OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
 
@@ -45,17 +48,20 @@ def parse(url: str) -> StoreURL:
         ConfigurationError: it has no scheme, or an option without a value or given twice.
     """
     scheme, colon, rest = url.partition(":")
-    if not colon or not scheme.isidentifier():
+    if not colon or _SCHEME.fullmatch(scheme) is None:
+        # Without the text: it may hold a password.
         raise ConfigurationError(
-            f"a store's URL begins with its scheme, as in sqlite:///app.db; {url!r:.120} has none"
+            "a store's URL begins with its scheme, as in sqlite:///app.db, and this one has none"
         )
     rest, _, query = rest.partition("?")
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError as error:
-        raise ConfigurationError(f"the options ?{query:.120} of the URL: {error}") from error
+        raise ConfigurationError(
+            f"the options of the {scheme} URL are not ?NAME=VALUE&…: {error}"
+        ) from error
     if len(pairs) != len(dict(pairs)):
-        raise ConfigurationError(f"the options ?{query:.120} of the URL name one twice")
+        raise ConfigurationError(f"the options of the {scheme} URL name one twice")
     return StoreURL(scheme, unquote(rest), dict(pairs))
 
 
@@ -63,7 +69,7 @@ def path_of(url: StoreURL, example: str) -> str:
     """The path of a URL without a host: `scheme:path` or `scheme:///path`.
 
     Raises:
-        ConfigurationError: it names a host, or no path.
+        ConfigurationError: it names a host, or no path, or one that no file can have.
     """
     path = url.rest
     if path.startswith("//"):
@@ -73,6 +79,6 @@ def path_of(url: StoreURL, example: str) -> str:
             raise ConfigurationError(
                 f"a {url.scheme} URL has no host, and this one names {host!r}: write {example}"
             )
-    if not path.strip("/"):
+    if not path.strip("/") or "\0" in path:
         raise ConfigurationError(f"the {url.scheme} URL names no path: write {example}")
     return path

@@ -1,0 +1,175 @@
+import sys
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aiostore
+from aiostore import opening
+from aiostore.adaptors.files import FileAdaptor
+from aiostore.adaptors.memory import MemoryAdaptor
+from aiostore.adaptors.sql import SQLAdaptor
+from aiostore.errors import ConfigurationError, InvalidValueError
+from aiostore.limits import Limits
+from aiostore.migration import MigrationAdaptor
+from aiostore.opening import open_adaptor, open_store, schemes
+from aiostore.protocols import Adaptor
+from aiostore.urls import StoreURL
+
+MIGRATION = {"current": "memory:", "target": "file:data", "migration": "move"}
+
+
+@pytest.mark.parametrize(
+    ("url", "type_", "name"),
+    [
+        ("memory:", MemoryAdaptor, "memory://"),
+        ("memory://", MemoryAdaptor, "memory://"),
+        ("file:data", FileAdaptor, "file:data"),
+        ("file:///srv/data", FileAdaptor, "file:/srv/data"),
+        ("sqlite:app.db", SQLAdaptor, "sqlite:///app.db"),
+        ("sqlite:///app.db", SQLAdaptor, "sqlite:///app.db"),
+        ("sqlite:////srv/app.db", SQLAdaptor, "sqlite:////srv/app.db"),
+        ("sqlite:/srv/app.db", SQLAdaptor, "sqlite:////srv/app.db"),
+        ("sqlite:///a%3Fb?busy_timeout=0.5", SQLAdaptor, "sqlite:///a?b"),
+        ("sqlite:a?synchronous=off&shared=true", SQLAdaptor, "sqlite:///a"),
+    ],
+)
+@pytest.mark.parametrize("source", [str, lambda url: {"url": url}], ids=["text", "mapping"])
+def test_a_url_names_an_adaptor(source: Any, url: str, type_: type, name: str) -> None:
+    """The scheme decides the adaptor, whose name tells the place; nothing is touched yet."""
+    adaptor = open_adaptor(source(url))
+    assert isinstance(adaptor, type_)
+    assert adaptor.name == name
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("", "begins with its scheme"),
+        (
+            "mysql://root@host/db",
+            "no adaptor is known for the scheme 'mysql'.*file, memory, sqlite",
+        ),
+        ("memory://name", "names nothing"),
+        ("memory:?size=5", "known: none"),
+        ("file:data?sync=off", "known: none"),
+        ("file://host/data", "no host"),
+        ("file:", "names no path"),
+        ("sqlite://host/app.db", "no host"),
+        ("sqlite:///", "names no path"),
+        ("sqlite:///:memory:", "use memory://"),
+        ("sqlite::memory:", "use memory://"),
+        ("sqlite:a?synchronous=extra", "known: synchronous, busy_timeout, shared"),
+        ("sqlite:a?busy_timeout=-1", "busy_timeout"),
+        ("sqlite:a?busy_timeout=nan", "busy_timeout"),
+        ("sqlite:a?busy_timeout=inf", "busy_timeout"),
+        ("sqlite:a?shared=perhaps", "shared"),
+        ("sqlite:a?mode=ro", "known: synchronous, busy_timeout, shared"),
+    ],
+)
+def test_a_wrong_url_is_refused(url: str, reason: str) -> None:
+    """A URL that no store could be opened by is told at once, with what is right."""
+    with pytest.raises(ConfigurationError, match=reason):
+        open_store(url)
+
+
+@pytest.mark.parametrize("source", [None, 5, b"memory:", Path("app.db"), ["memory:"]])
+def test_a_source_of_another_type_is_refused(source: Any) -> None:
+    """A store is named by a URL or a mapping."""
+    with pytest.raises(ConfigurationError, match="a URL or a mapping, not by"):
+        open_store(source)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "package", "extra"),
+    [
+        ("file", "filelock", "files"),
+        ("sqlite", "aiosqlite", "sqlite"),
+        ("sqlite", "sqlalchemy", "sqlite"),
+    ],
+)
+def test_a_missing_package_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, package: str, extra: str
+) -> None:
+    """Without a driver the message is the command that installs it."""
+    for module in [name for name in sys.modules if name.startswith("aiostore.adaptors.")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigurationError, match=rf"'{package}'.*'aiostore-db\[{extra}\]'"):
+        open_adaptor(f"{scheme}:place")
+
+
+@pytest.mark.parametrize("scheme", ["memory", "file"])
+def test_a_broken_installation_is_no_missing_extra(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """A module of our own that is missing is told as what it is."""
+    module = {"memory": "aiostore.adaptors.memory", "file": "aiostore.adaptors.files"}[scheme]
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ModuleNotFoundError, match=module):
+        open_adaptor(f"{scheme}:")
+
+
+def registered(url: StoreURL) -> Adaptor:
+    """What another package would register: an adaptor of its own kind."""
+    return MemoryAdaptor(f"{url.scheme}:{url.rest}")
+
+
+@pytest.fixture
+def another_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package is installed that registers `my-db` and, in vain, `memory`."""
+    points = EntryPoints(
+        EntryPoint(name, f"{__name__}:registered", opening.ENTRY_POINTS)
+        for name in ("my-db", "memory")
+    )
+    monkeypatch.setattr(opening, "entry_points", points.select)
+
+
+@pytest.mark.usefixtures("another_package")
+def test_another_package_adds_a_scheme() -> None:
+    """Entry points make schemes known; those of the library itself cannot be taken over."""
+    assert open_adaptor("my-db:place").name == "my-db:place"
+    assert open_adaptor("memory:").name == "memory://"
+    assert schemes() == ["file", "memory", "my-db", "sqlite"]
+
+
+def test_the_schemes_of_the_library() -> None:
+    """Where no other package adds any, these are known."""
+    assert {"file", "memory", "sqlite"} <= set(schemes())
+
+
+@pytest.mark.parametrize("phase", [{}, {"phase": "dual-write"}])
+def test_a_mapping_names_a_migration(phase: dict[str, str]) -> None:
+    """Two URLs and a name are a migration in its only phase."""
+    assert isinstance(open_adaptor(MIGRATION | phase), MigrationAdaptor)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ({}, r"missing: \['current', 'migration', 'target'\]"),
+        ({"url": 5}, r"not known: \['url'\]"),
+        ({"url": "memory:", "current": "memory:"}, r"not known: \['url'\]"),
+        ({"current": "memory:", "migration": "move"}, r"missing: \['target'\]"),
+        (MIGRATION | {"target": None}, r"not a text.*\['target'\]"),
+        (MIGRATION | {"colour": "red"}, r"not known: \['colour'\]"),
+        (MIGRATION | {"phase": 2}, r"not a text.*\['phase'\]"),
+        (MIGRATION | {5: "red"}, r"not known: \[5\]"),
+        (MIGRATION | {"phase": "target"}, "the phase 'target' is not known"),
+        (MIGRATION | {"target": "memory:"}, "two stores, not one"),
+        (MIGRATION | {"current": "nothing"}, "begins with its scheme"),
+        (MIGRATION | {"target": "mysql:x"}, "no adaptor is known"),
+    ],
+)
+def test_a_wrong_mapping_is_refused(source: dict[Any, Any], reason: str) -> None:
+    """Every mistake in a migration's configuration is told before a store is touched."""
+    with pytest.raises(ConfigurationError, match=reason):
+        open_store(source)
+
+
+async def test_limits_are_the_stores() -> None:
+    """`open_store` hands the limits on."""
+    async with aiostore.open_store("memory:", limits=Limits(nesting=1)) as store:
+        with pytest.raises(InvalidValueError, match="deeper than 1"):
+            await store.collection("a").put("k", {"in": {}})
