@@ -196,9 +196,6 @@ class MigrationAdaptor:
             self._mirror.try_write([rows.for_target(write) for write in writes]),
             return_exceptions=True,
         )
-        if isinstance(target, BaseException):
-            _logger.error("the target's adaptor raised what it must not", exc_info=target)
-            target = [None] * len(writes)
         if isinstance(current, BaseException):
             # Not known whether it took effect: never sent again, nor settled before the grace.
             self.repair.suspect((write.record.id for write in writes), landing=True)
@@ -207,7 +204,8 @@ class MigrationAdaptor:
             return
         if not answer.done():
             answer.set_result(current)
-        await self._follow_up(writes, current, target)
+        if not isinstance(target, BaseException):  # a cancelled loop is all that it could be
+            await self._follow_up(writes, current, target)
 
     async def _follow_up(
         self,
@@ -243,8 +241,8 @@ class MigrationAdaptor:
     async def _settle(self, dead: dict[DocumentId, str]) -> None:
         try:
             await self.repair.settle(dead)
-        except StoreError as error:
-            _logger.warning("a rejected write will be settled later: %s", error)
+        except Exception as error:  # noqa: BLE001  # of either store; it must not be forgotten
+            _logger.warning("a rejected write will be settled later: %r", error)
             self.repair.suspect(dead, landing=True)
 
     async def _connect(self) -> None:

@@ -5,6 +5,7 @@ a live write has put there meanwhile, in any order, any number of times. Tombsto
 like documents: without them a copy on its way could resurrect what was deleted.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import timedelta
@@ -78,6 +79,7 @@ async def backfill(
                 await patient(_save, migration, collection, checkpoint)
                 total = max(total, checkpoint.done)
                 report(Progress("backfill", collection, checkpoint.done, total))
+                await asyncio.sleep(0)  # a store in memory never lets the service in by itself
         copied += checkpoint.copied
     return copied
 

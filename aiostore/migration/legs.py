@@ -1,6 +1,7 @@
 """One store of a migration, as a leg of the fan-out: every call has a deadline."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Sequence
 from datetime import timedelta
@@ -10,6 +11,8 @@ from aiostore.errors import StoreError, UnavailableError
 from aiostore.protocols import Adaptor, DocumentId, Outcome, Record, Write
 
 R = TypeVar("R")
+
+_logger = logging.getLogger("aiostore.migration")
 
 _FAILURES_TO_TRIP = 5
 _SHORTEST_REST = 1.0
@@ -95,7 +98,9 @@ class Mirror(Leg):
             return [None] * len(writes)
         try:
             outcomes = await self.write(writes)
-        except StoreError:
+        except Exception as error:  # nothing of the target's may fail the service
+            if not isinstance(error, StoreError):
+                _logger.exception("the target's adaptor raised what it must not")
             self.failures += 1
             self._breaker.failed()
             return [None] * len(writes)

@@ -14,10 +14,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from aiostore.errors import StoreError
 from aiostore.migration import rows
 from aiostore.migration.legs import Leg, Mirror
-from aiostore.protocols import DocumentId, Record, Write
+from aiostore.protocols import DocumentId, Record
 
 _logger = logging.getLogger("aiostore.migration")
 
@@ -119,17 +118,27 @@ class Repair:
             if sight.target is not None
         ]
         outcomes = await self._target.write(corrections)
-        corrected = [id_ for id_, o in zip(covered, outcomes, strict=True) if o.applied]
-        # Another write may have been applied in the current store since it was read, and its own
-        # leg refused by the dead one: that one would be missing in the target for good.
-        crossed = await self._current.read(corrected) if corrected else []
-        again: list[Write] = [
+        corrected = {
+            id_: sight.current
+            for (id_, sight), outcome in zip(covered.items(), outcomes, strict=True)
+            if outcome.applied
+        }
+        if corrected:
+            await self._copy_what_crossed(corrected)
+
+    async def _copy_what_crossed(self, corrected: Mapping[DocumentId, Record | None]) -> None:
+        """Copy what the current store has applied since it was read for a correction.
+
+        That write's own leg may have been refused by the dead one: it would be missing for good.
+        """
+        now = await self._current.read(list(corrected))
+        crossed = [
             rows.copy(record)
-            for id_, record in zip(corrected, crossed, strict=True)
-            if record is not None and record != covered[id_].current
+            for record, then in zip(now, corrected.values(), strict=True)
+            if record is not None and record != then
         ]
-        if again:
-            await self._target.write(again)
+        if crossed:
+            await self._target.write(crossed)
 
     async def mend(self, ids: Sequence[DocumentId]) -> dict[DocumentId, Sight]:
         """Repair what can be repaired now; returns, as they were seen, those that differed.
@@ -165,8 +174,8 @@ class Repair:
             try:
                 seen = {id_: self._suspects[id_].due for id_ in due}
                 await self.mend(due)
-            except StoreError as error:
-                _logger.warning("a repair failed and will be tried again: %s", error)
+            except Exception as error:  # noqa: BLE001  # of either store; the next attempt decides
+                _logger.warning("a repair failed and will be tried again: %r", error)
                 await asyncio.sleep(rest.total_seconds())
                 continue
             for id_, when in seen.items():

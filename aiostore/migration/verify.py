@@ -100,6 +100,7 @@ async def verify(
                     await _look_again(migration, suspicious, found, repair=repair)
                 total = max(total, done)
                 report(Progress("verify", collection, done, total, found.mismatches))
+                await asyncio.sleep(0)  # a store in memory never lets the service in by itself
         found.compared += done
     if migration.repair.overflowed and repair:
         migration.repair.overflowed = False

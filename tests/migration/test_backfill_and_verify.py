@@ -1,0 +1,295 @@
+"""Copying, proving and repairing, while the service goes on or not."""
+
+import asyncio
+import tracemalloc
+from pathlib import Path
+
+import pytest
+import stamina
+from faults import Pair, at_rest
+from msgspec.structs import replace
+
+from aiostore.adaptors.memory import MemoryAdaptor
+from aiostore.adaptors.sql import SQLAdaptor
+from aiostore.errors import UnavailableError
+from aiostore.migration import Difference, MigrationAdaptor, Progress, backfill, verify
+from aiostore.protocols import DocumentId, Exactly, Newer, Record, Write
+from aiostore.store import Store
+
+
+async def filled(pair: Pair, number: int = 100) -> None:
+    """Fill the current store of a pair, as a plain store would."""
+    async with Store(pair.current) as plain:
+        values = {f"k{n:04}": {"n": n} for n in range(number)}
+        await plain.collection("c").put_many(values)
+        await plain.collection("d").put("k", {"n": 0})
+
+
+async def rewrite(adaptor: MemoryAdaptor, record: Record) -> None:
+    """Put a record into an engine behind everybody's back."""
+    id_ = record.id
+    adaptor._collections[id_.collection][id_.key] = record
+
+
+async def test_copies_everything_and_says_how_far_it_is() -> None:
+    """Every collection is copied, tombstones too, and the progress ends at 100 %."""
+    pair, seen = Pair(), list[Progress]()
+    await filled(pair)
+    async with pair.store() as store:
+        assert isinstance(store.adaptor, MigrationAdaptor)
+        await rewrite(pair.current, replace(pair.current.held()["k0007"], body=None))
+        assert await backfill(store.adaptor, report=seen.append, chunk=7) == 101
+        assert pair.equal()
+        assert pair.current.held("d") == pair.target.held("d")
+    shares = [progress.percent for progress in seen if progress.collection == "c"]
+    assert shares == sorted(shares)
+    assert shares[0] == pytest.approx(7.0)
+    assert shares[-1] == 100.0
+    assert {(progress.step, progress.total) for progress in seen} == {
+        ("backfill", 100),
+        ("backfill", 1),
+    }
+
+
+async def test_goes_on_where_it_was_interrupted() -> None:
+    """A backfill that was cancelled continues behind the last chunk that it copied."""
+    pair = Pair()
+    await filled(pair)
+    async with pair.store() as store:
+        assert isinstance(store.adaptor, MigrationAdaptor)
+        stopped = asyncio.Event()
+
+        def stop(progress: Progress) -> None:
+            if progress.done == 40:
+                stopped.set()
+
+        run = asyncio.ensure_future(backfill(store.adaptor, report=stop, chunk=10))
+        await stopped.wait()
+        run.cancel()
+        await asyncio.wait([run])
+    async with pair.store() as store:
+        assert isinstance(store.adaptor, MigrationAdaptor)
+        seen: list[Progress] = []
+        assert await backfill(store.adaptor, report=seen.append, chunk=10) == 101
+        assert 40 < seen[0].done < 100
+        assert pair.equal()
+        assert await backfill(store.adaptor) == 101
+
+
+async def test_never_covers_a_newer_record() -> None:
+    """What a live write has put into the target stays, whatever the backfill brings."""
+    pair = Pair()
+    await filled(pair, 3)
+    async with pair.store() as store:
+        c = store.collection("c")
+        await c.put("k0001", {"n": "live"})
+        await c.delete("k0002")
+        assert isinstance(store.adaptor, MigrationAdaptor)
+        await store.adaptor.drain()
+        live = pair.target.held()
+        assert await backfill(store.adaptor) == 2
+        assert {key: pair.target.held()[key] for key in live} == live
+        assert pair.equal()
+
+
+async def test_waits_for_a_store_that_fails_for_a_while() -> None:
+    """A failing call is repeated until it succeeds, or the patience is used up."""
+    pair = Pair()
+    await filled(pair)
+    async with pair.store() as store:
+        assert isinstance(store.adaptor, MigrationAdaptor)
+        scan = pair.current.scan
+        failures = iter([True, False, True])
+
+        async def failing(request: object) -> object:
+            async for chunk in scan(request):  # type: ignore[arg-type]  # passed through
+                if next(failures, False):
+                    raise UnavailableError("for a while")
+                yield chunk
+
+        pair.current.scan = failing  # type: ignore[assignment,method-assign]  # a fault
+        with stamina.set_testing(True, attempts=5):
+            assert await backfill(store.adaptor, chunk=20) == 101
+            assert pair.equal()
+            pair.target.down = True
+            await store.collection("e").put("k", {})
+            pair.current.scan = scan  # type: ignore[method-assign]  # mended
+            with pytest.raises(UnavailableError):
+                await backfill(store.adaptor)
+        pair.target.down = False
+
+
+async def test_verify_names_each_kind_of_difference() -> None:
+    """What is missing, behind, ahead or corrupt in the target is found and named."""
+    pair = Pair()
+    await filled(pair, 8)
+    async with pair.store() as store:
+        migration = store.adaptor
+        assert isinstance(migration, MigrationAdaptor)
+        await backfill(migration)
+        assert (await verify(migration)).clean
+        held = pair.target.held()
+        del pair.target._collections["c"]["k0001"]
+        old = replace(held["k0002"], version="0" * 12 + "7" + held["k0002"].version[13:])
+        await rewrite(pair.target, old)
+        new = replace(held["k0003"], version="f" + held["k0003"].version[1:])
+        await rewrite(pair.target, new)
+        await rewrite(pair.target, replace(held["k0004"], body='{"n":"other"}'))
+        await rewrite(pair.target, replace(held["k0005"], updated_at=1))
+        del pair.current._collections["c"]["k0006"]
+        seen: list[Progress] = []
+        found = await verify(migration, chunk=3, report=seen.append)
+        assert found.differences == [
+            Difference("c", "k0001", "missing"),
+            Difference("c", "k0002", "behind"),
+            Difference("c", "k0003", "ahead"),
+            Difference("c", "k0004", "corrupt"),
+            Difference("c", "k0005", "corrupt"),
+            Difference("c", "k0006", "ahead"),
+        ]
+        assert (found.mismatches, found.compared, found.clean) == (6, 9, False)
+        assert not migration.complete
+        assert seen[-1].percent == 100.0
+        assert max(progress.mismatches for progress in seen) == 6
+
+
+async def test_verify_repairs_when_told() -> None:
+    """With repair the target is made equal, what is ahead after the grace; then it is clean."""
+    pair = Pair()
+    await filled(pair, 8)
+    async with pair.store() as store:
+        migration = store.adaptor
+        assert isinstance(migration, MigrationAdaptor)
+        await backfill(migration)
+        held = pair.target.held()
+        del pair.target._collections["c"]["k0001"]
+        await rewrite(pair.target, replace(held["k0004"], body='{"n":"other"}'))
+        del pair.current._collections["c"]["k0006"]
+        found = await verify(migration, repair=True)
+        assert (found.mismatches, found.repaired) == (3, 2)
+        assert not migration.verified
+        await at_rest(migration)
+        assert pair.equal()
+        assert (await verify(migration)).clean
+
+
+async def test_a_live_write_is_no_difference() -> None:
+    """Under steady writing a verification of equal stores finds nothing."""
+    pair = Pair()
+    await filled(pair, 50)
+    async with pair.store() as store:
+        migration = store.adaptor
+        assert isinstance(migration, MigrationAdaptor)
+        c = store.collection("c")
+        await backfill(migration)
+        done = asyncio.Event()
+
+        async def write(number: int) -> None:
+            step = 0
+            while not done.is_set():
+                step += 1
+                await c.put(f"k{(number * 7 + step) % 50:04}", {"by": number, "step": step})
+                await c.delete(f"k{(number * 3 + step) % 50:04}", missing_ok=True)
+
+        writers = [asyncio.ensure_future(write(number)) for number in range(4)]
+        for _ in range(5):
+            found = await verify(migration, chunk=5)
+            assert found.differences == []
+        done.set()
+        await asyncio.gather(*writers)
+        assert (await verify(migration)).clean
+
+
+async def test_a_document_that_never_rests_is_unsettled() -> None:
+    """A document that differs and changes at every look is reported, not taken for equal."""
+    pair = Pair()
+    await filled(pair, 3)
+    async with pair.store() as store:
+        migration = store.adaptor
+        assert isinstance(migration, MigrationAdaptor)
+        await backfill(migration)
+        look = migration.repair.look
+        number = 0
+
+        async def look_at_a_moving_one(ids: list[DocumentId]) -> object:
+            nonlocal number
+            number += 1
+            record = pair.target.held()["k0001"]
+            version = f"f{number:011x}" + record.version[12:]
+            await rewrite(pair.target, replace(record, version=version))
+            return await look(ids)
+
+        migration.repair.look = look_at_a_moving_one  # type: ignore[assignment,method-assign]
+        await rewrite(pair.target, replace(pair.target.held()["k0001"], updated_at=1))
+        found = await verify(migration)
+        assert (found.unsettled, found.mismatches, found.clean) == (1, 0, False)
+
+
+async def test_memory_does_not_grow_with_the_number_of_documents(tmp_path: Path) -> None:
+    """Backfill and verify hold a chunk at a time: ten times the documents, the same memory."""
+    peaks = []
+    for number in (1_000, 10_000):
+        folder = tmp_path / str(number)
+        await asyncio.to_thread(folder.mkdir)
+        current = SQLAdaptor(str(folder / "current.db"), synchronous="off")
+        target = SQLAdaptor(str(folder / "target.db"), synchronous="off")
+        async with Store(current) as plain:
+            values = {f"k{n:06}": {"text": f"{n:0500}"} for n in range(number)}
+            await plain.collection("c").put_many(values)
+            del values
+        migration = MigrationAdaptor(current, target, name="test")
+        async with Store(migration):
+            tracemalloc.start()
+            await backfill(migration, chunk=100)
+            assert (await verify(migration, chunk=100)).compared == number
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert peaks[1] < peaks[0] * 1.5
+
+
+async def test_suspects_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When too many documents are in doubt the migration says so, and a repair brings it back."""
+    monkeypatch.setattr("aiostore.migration.repair._MOST_SUSPECTS", 3)
+    pair = Pair()
+    migration = pair.migration()
+    async with pair.store(migration) as store:
+        pair.target.down = True
+        for number in range(6):
+            await store.collection("c").put(f"k{number}", {})
+        await migration.drain()
+        assert migration.repair.suspects == 3
+        assert "in doubt" in caplog.text
+        pair.target.down = False
+        await at_rest(migration)
+        assert not pair.equal()
+        migration.verified = True
+        assert not migration.complete
+        assert (await verify(migration, repair=True)).mismatches == 3
+        assert pair.equal()
+        assert (await verify(migration)).clean
+        assert migration.complete
+
+
+async def test_settling_leaves_alone_what_is_not_dead() -> None:
+    """Only the very version that is dead is taken out of the target."""
+    pair = Pair()
+    await filled(pair, 1)
+    async with pair.store() as store:
+        migration = store.adaptor
+        assert isinstance(migration, MigrationAdaptor)
+        await backfill(migration)
+        before = pair.target.held()
+        id_ = DocumentId("c", "k0000")
+        await migration.repair.settle({id_: "f" * 32})
+        assert pair.target.held() == before
+        record = replace(before["k0000"], version="f" + before["k0000"].version[1:])
+        await pair.target.write([Write(record, Newer())])
+        await migration.repair.settle({id_: record.version})
+        assert pair.target.held() == before
+        await pair.current.write(
+            [Write(replace(record, body=None), Exactly(before["k0000"].version), erase=True)]
+        )
+        await migration.repair.settle({id_: before["k0000"].version})
+        assert pair.target.held() == {}

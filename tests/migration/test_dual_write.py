@@ -1,0 +1,331 @@
+"""Writes to two stores at once, and what keeps them equal."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from faults import Pair, at_rest
+
+import aiostore
+from aiostore.adaptors.memory import MemoryAdaptor
+from aiostore.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    MigrationError,
+    UnavailableError,
+    UnsupportedError,
+)
+from aiostore.migration import MigrationAdaptor, backfill, finish, verify
+from aiostore.protocols import Absent, DocumentId, Mark, Purge, Record, Write
+from aiostore.store import Store
+from aiostore.versions import VersionClock
+
+
+@pytest.fixture
+def pair() -> Pair:
+    """Two empty memories."""
+    return Pair()
+
+
+async def test_every_write_reaches_both_stores_alike(pair: Pair) -> None:
+    """Both stores hold the same versions, values and moments after every verb, and tombstones."""
+    async with pair.store() as store:
+        c = store.collection("c")
+        created = await c.create("created", {"n": 1})
+        await c.put("put", {"n": 1})
+        await c.replace("created", {"n": 2}, version=created.version)
+        await c.update("put", lambda value: {"n": value["n"] + 1})
+        await c.put_many({f"many {n}": {"n": n} for n in range(5)})
+        await c.delete("many 1")
+        await c.delete_many(["many 2", "never there"])
+        assert isinstance(store.adaptor, MigrationAdaptor)
+        await store.adaptor.drain()
+        assert pair.equal()
+        assert sorted(k for k, r in pair.target.held().items() if r.body is None) == [
+            "many 1",
+            "many 2",
+            "never there",
+        ]
+
+
+@pytest.mark.parametrize("late", ["current", "target"])
+async def test_a_rejected_write_is_never_left_in_the_target(pair: Pair, late: str) -> None:
+    """Rejected saves, creates and deletes leave the target as it was, whichever store is slow."""
+    slow = getattr(pair, late)
+    async with pair.store() as store:
+        c = store.collection("c")
+        first = await c.create("k", {"n": 1})
+        second = await c.replace("k", {"n": 2}, version=first.version)
+        gate = slow.hangs = asyncio.Event()
+        rejected = [
+            asyncio.ensure_future(call)
+            for call in (
+                c.replace("k", {"n": "stale"}, version=first.version),
+                c.create("k", {"n": "duplicate"}),
+                c.delete("k", version=first.version),
+            )
+        ]
+        await asyncio.sleep(0)
+        gate.set()
+        errors = await asyncio.gather(*rejected, return_exceptions=True)
+        assert [type(error) for error in errors] == [
+            ConflictError,
+            AlreadyExistsError,
+            ConflictError,
+        ]
+        assert isinstance(store.adaptor, MigrationAdaptor)
+        await store.adaptor.drain()
+        assert pair.equal()
+        assert pair.target.held()["k"].version == second.version
+
+
+async def test_a_rejected_create_is_settled_where_only_the_target_took_it(pair: Pair) -> None:
+    """A create that the target accepts, not having the document yet, is taken out again."""
+    async with Store(pair.current) as plain:
+        standing = await plain.collection("c").create("k", {"n": 1})
+    async with pair.store() as store:
+        with pytest.raises(AlreadyExistsError):
+            await store.collection("c").create("k", {"n": "duplicate"})
+        assert isinstance(store.adaptor, MigrationAdaptor)
+        await store.adaptor.drain()
+        assert pair.target.held()["k"].version == standing.version
+
+
+async def test_a_write_that_the_target_was_not_ready_for_is_issued_again(pair: Pair) -> None:
+    """An update of a document that was not copied yet arrives in the target all the same."""
+    async with Store(pair.current) as plain:
+        standing = await plain.collection("c").create("k", {"n": 1})
+    async with pair.store() as store:
+        updated = await store.collection("c").replace("k", {"n": 2}, version=standing.version)
+        assert updated.created_at == standing.created_at
+        assert isinstance(store.adaptor, MigrationAdaptor)
+        await store.adaptor.drain()
+        assert pair.equal()
+
+
+async def test_a_cancelled_caller_leaves_both_legs_to_end(pair: Pair) -> None:
+    """The legs belong to the store: a client that goes away separates nothing."""
+    async with pair.store() as store:
+        c = store.collection("c")
+        pair.target.hangs = asyncio.Event()
+        caller = asyncio.ensure_future(c.put("k", {"n": 1}))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        pair.target.hangs.set()
+        assert isinstance(store.adaptor, MigrationAdaptor)
+        await store.adaptor.drain()
+        assert pair.target.held()["k"] == pair.current.held()["k"]
+
+
+async def test_closing_waits_for_the_legs(pair: Pair) -> None:
+    """What is under way at the closing ends in both stores."""
+    gate = asyncio.Event()
+    async with pair.store() as store:
+        pair.target.hangs = gate
+        caller = asyncio.ensure_future(store.collection("c").put("k", {"n": 1}))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        caller.cancel()
+        asyncio.get_running_loop().call_soon(gate.set)
+    assert pair.equal()
+    assert list(pair.target.held()) == ["k"]
+
+
+async def test_a_failing_target_fails_nothing_and_is_caught_up(pair: Pair) -> None:
+    """The service does not notice a target that is down; once it is back it is mended by itself."""
+    migration = pair.migration()
+    async with pair.store(migration) as store:
+        c = store.collection("c")
+        await c.put_many({f"k{n}": {"n": n} for n in range(4)})
+        migration.verified = True
+        states = [migration.complete]
+        pair.target.down = True
+        await c.put("k0", {"n": "new"})
+        await c.delete("k1")
+        await c.update("k2", lambda value: {"n": value["n"] + 1})
+        await c.create("k4", {})
+        with pytest.raises(ConflictError):
+            await c.replace("k3", {}, version="stale")
+        await migration.drain()
+        states.append(migration.complete)
+        assert migration.target_failures >= 5
+        pair.target.down = False
+        await at_rest(migration)
+        assert pair.equal()
+        assert [*states, migration.complete] == [True, False, True]
+
+
+async def test_a_target_that_keeps_failing_is_left_alone(pair: Pair) -> None:
+    """After five failures in a row the target is not called for a while."""
+    migration = pair.migration()
+    async with pair.store(migration) as store:
+        c = store.collection("c")
+        pair.target.loses_answers = True
+        before = pair.target.calls
+        for n in range(20):
+            await c.put(f"k{n}", {"n": n})
+        assert pair.target.calls - before == 5
+        assert migration.target_failures == 20
+        assert not migration.complete
+
+
+async def test_a_slow_target_costs_no_more_than_its_deadline(pair: Pair) -> None:
+    """A write waits for a hanging target until the deadline, and then succeeds."""
+    migration = pair.migration(target_deadline=timedelta(milliseconds=20))
+    async with pair.store(migration) as store:
+        pair.target.hangs = asyncio.Event()
+        async with asyncio.timeout(2):
+            await store.collection("c").put("k", {"n": 1})
+        await migration.drain()
+        pair.target.hangs = None
+        await at_rest(migration)
+        assert pair.equal()
+
+
+async def test_a_target_that_is_down_at_the_start_is_connected_later(pair: Pair) -> None:
+    """The service starts without its target, which is caught up when it comes."""
+    migration = pair.migration()
+    pair.target.down = True
+    async with pair.store(migration) as store:
+        await store.collection("c").put("k", {"n": 1})
+        assert not migration.connected.is_set()
+        pair.target.down = False
+        await migration.connected.wait()
+        await at_rest(migration)
+        assert pair.equal()
+
+
+async def test_an_unknown_outcome_is_told_and_settled_after_the_grace(pair: Pair) -> None:
+    """When the current store does not answer, the caller is told so and the target follows it."""
+    migration = pair.migration(
+        current_deadline=timedelta(milliseconds=20), grace=timedelta(milliseconds=50)
+    )
+    async with pair.store(migration) as store:
+        c = store.collection("c")
+        first = await c.create("k", {"n": 1})
+        gate = pair.current.hangs = asyncio.Event()
+        with pytest.raises(UnavailableError, match="no answer within"):
+            await c.replace("k", {"n": 2}, version=first.version)
+        assert pair.target.held()["k"].version > first.version
+        pair.current.hangs = None
+        gate.set()
+        await at_rest(migration)
+        assert pair.equal()
+        assert (await c.get("k")).version == first.version
+
+        pair.current.loses_answers = True
+        with pytest.raises(UnavailableError, match="lost"):
+            await c.replace("k", {"n": 3}, version=first.version)
+        pair.current.loses_answers = False
+        await at_rest(migration)
+        assert pair.equal()
+        assert (await c.get("k")).value == {"n": 3}
+
+
+async def test_an_adaptor_that_breaks_its_contract_in_the_target_fails_nothing(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Even an error that no adaptor may raise stays in the target's leg, and in the log."""
+
+    async def burst(_: object) -> None:
+        raise ZeroDivisionError
+
+    migration = pair.migration()
+    async with pair.store(migration) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(pair.target, "write", burst)
+            await store.collection("c").put("k", {"n": 1})
+            await migration.drain()
+        assert "raised what it must not" in caplog.text
+        await at_rest(migration)
+        assert pair.equal()
+
+
+async def test_what_a_migration_does_not_do_yet_is_refused(pair: Pair) -> None:
+    """Atomic writes are refused; purging waits, but for everything, which leaves tombstones."""
+    migration = pair.migration()
+    async with pair.store(migration) as store:
+        c = store.collection("c")
+        await c.put_many({"a": {}, "b": {}})
+        with pytest.raises(UnsupportedError):
+            await migration.write_atomic([_create("x")])
+        assert await migration.purge(Purge("c", deleted_before=2**60)) == 0
+        assert await migration.purge(Purge("c", everything=True)) == 2
+        await migration.drain()
+        assert [document async for document in c.scan()] == []
+        assert pair.equal()
+        assert await migration.count("c") == 2
+        assert await store.collections() == ["c"]
+
+
+async def test_a_finished_migration_writes_no_more(pair: Pair) -> None:
+    """After the end a process that still has the migration's configuration is told so."""
+    migration = pair.migration()
+    async with pair.store(migration) as store:
+        c = store.collection("c")
+        await c.put("k", {"n": 1})
+        await backfill(migration)
+        assert (await verify(migration)).clean
+        await finish(migration)
+        with pytest.raises(MigrationError, match="finished"):
+            await c.put("k", {"n": 2})
+        assert (await c.get("k")).value == {"n": 1}
+
+
+async def test_a_document_that_was_moved_refuses_a_plain_store() -> None:
+    """A record with another authority is neither read nor written as if it were its own."""
+    adaptor = MemoryAdaptor()
+    async with Store(adaptor) as store:
+        moved = Record(DocumentId("c", "k"), "{}", VersionClock().next(), 1, 1, mark=Mark.MOVED)
+        await adaptor.write([Write(moved, Absent())])
+        c = store.collection("c")
+        for use in (c.get("k"), c.put("k", {}), c.create("k", {}), c.delete("k", missing_ok=True)):
+            with pytest.raises(MigrationError, match="authority"):
+                await use
+        with pytest.raises(MigrationError, match="authority"):
+            [document async for document in c.scan()]
+
+
+async def test_versions_survive_the_cutover(pair: Pair) -> None:
+    """A client's version from before the migration is good for a compare-and-set after it."""
+    async with Store(pair.current) as plain:
+        before = await plain.collection("c").create("k", {"n": 1})
+    migration = pair.migration()
+    async with pair.store(migration) as store:
+        during = await store.collection("c").create("l", {"n": 1})
+        await backfill(migration)
+        assert (await verify(migration)).clean
+        await finish(migration)
+    async with Store(pair.target) as plain:
+        c = plain.collection("c")
+        assert await c.get("k") == before
+        assert (await c.replace("k", {"n": 2}, version=before.version)).value == {"n": 2}
+        assert (await c.replace("l", {"n": 2}, version=during.version)).value == {"n": 2}
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Store:
+    """A migration made by configuration alone, as at a service's start."""
+    return aiostore.open_store(
+        {
+            "current": f"file:{tmp_path}/files",
+            "target": f"sqlite:///{tmp_path}/documents.db",
+            "migration": "test",
+        }
+    )
+
+
+async def test_configuration_opens_a_migration(configured: Store) -> None:
+    """A mapping with current, target and a name is all that a service changes."""
+    async with configured as store:
+        await store.collection("c").put("k", {"n": 1})
+        assert isinstance(store.adaptor, MigrationAdaptor)
+        assert (await verify(store.adaptor)).clean
+
+
+def _create(key: str) -> Write:
+    return Write(Record(DocumentId("c", key), "{}", VersionClock().next(), 1, 1), Absent())
