@@ -1,0 +1,142 @@
+"""The README is executed and compared, so that it cannot become untrue."""
+
+import ast
+import asyncio
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from aiostore.adaptors.memory import MemoryAdaptor
+from aiostore.opening import open_adaptor, schemes
+from aiostore.protocols import Adaptor
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+LINES = re.findall(r"```sh\n(.*?)\n```", README)
+
+
+def block_with(text: str) -> str:
+    """The one Python block of the README that holds a text."""
+    blocks: list[str] = [block for block in BLOCKS if text in block]
+    assert len(blocks) == 1
+    return blocks[0]
+
+
+def run(code: str, folder: Path) -> str:
+    """Run a block as a script of its own, warnings being errors."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603  # the README's own code
+    assert done.stderr == ""
+    assert done.returncode == 0
+    return done.stdout
+
+
+def test_the_verbs_example_runs(tmp_path: Path) -> None:
+    """The example of the verbs prints the one user that it scans for."""
+    assert run(block_with("users.create"), tmp_path).startswith("carol {'age': 30} 20")
+
+
+def test_the_migration_example_runs(tmp_path: Path) -> None:
+    """The example of a migration proves both stores equal, and the target opens afterwards."""
+    fill = """
+import asyncio, aiostore
+async def main():
+    async with aiostore.open_store("file:data") as store:
+        await store.collection("c").put_many({str(n): {"n": n} for n in range(30)})
+asyncio.run(main())
+"""
+    run(fill, tmp_path)
+    assert run(block_with("backfill(store.adaptor)"), tmp_path) == "30 compared, 0 differ\n"
+    count = """
+import asyncio, aiostore
+async def main():
+    async with aiostore.open_store("sqlite:///app.db") as store:
+        print(len([document async for document in store.collection("c").scan()]))
+asyncio.run(main())
+"""
+    assert run(count, tmp_path) == "30\n"
+
+
+@pytest.fixture(params=["README.md", "examples/fastapi_service.py"])
+def service(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> FastAPI:
+    """The application of one of the examples, imported as at a service's start."""
+    monkeypatch.chdir(tmp_path)
+    path = ROOT / request.param
+    if path.suffix == ".md":
+        path = tmp_path / "service.py"
+        path.write_text(block_with("FastAPI(lifespan"))
+    app = runpy.run_path(str(path))["app"]
+    assert isinstance(app, FastAPI)
+    return app
+
+
+async def test_the_service_examples_run(service: FastAPI, tmp_path: Path) -> None:
+    """The FastAPI services answer requests, and keep what they are given in a database."""
+    transport = httpx.ASGITransport(service)
+    async with (
+        service.router.lifespan_context(service),
+        httpx.AsyncClient(transport=transport, base_url="http://service") as client,
+    ):
+        answer = await client.put("/users/alice", json={"age": 41})
+        assert re.fullmatch(r'"[0-9a-f]{32}"', answer.text)
+        if "get_user" in {getattr(route, "name", None) for route in service.routes}:
+            assert (await client.get("/users/alice")).json() == {"age": 41}
+            assert (await client.get("/users/bob")).status_code == 404
+    assert "app.db" in await asyncio.to_thread(os.listdir, tmp_path)
+
+
+def test_the_table_of_stores_is_true() -> None:
+    """Every scheme has a row, whose URLs open and whose flags are the adaptor's own."""
+    rows = re.findall(r"^\| .+? \| `(\w+):.+\n?", README, re.MULTILINE)
+    assert sorted(rows) == schemes()
+    for row in re.findall(r"^\| .+? \| `\w+:.+$", README, re.MULTILINE):
+        _, urls, _, shared, persistent, atomic = (
+            cell.strip() for cell in row.strip("|").split("|")
+        )
+        for url in re.findall(r"`(.+?)`", urls):
+            adaptor: Adaptor = open_adaptor(url)
+            said = [flag == "yes" for flag in (shared, persistent, atomic)]
+            flags = adaptor.capabilities
+            assert said == [flags.shared, flags.persistent, flags.atomic_writes], url
+    assert isinstance(open_adaptor("memory://"), MemoryAdaptor)
+
+
+def test_the_two_lines() -> None:
+    """One line runs the demo and one the tests, each with its environment; CI runs the last."""
+    demo, tests = LINES
+    for line in (demo, tests):
+        assert line.startswith("python3 -m venv .venv")
+    assert demo.endswith("aiostore demo")
+    assert tests in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+def test_the_rooms_of_the_design_are_the_packages() -> None:
+    """The list of rooms in the design names every module and package, and no other."""
+    design = (ROOT / "docs" / "design.md").read_text()
+    [listed] = re.findall(r"```\n(cli .*?)```", design, re.DOTALL)
+    names = {name for line in listed.splitlines() for name in re.split(r"\s{2,}", line)[0].split()}
+    modules = {path.stem for path in (ROOT / "aiostore").iterdir() if path.suffix in ("", ".py")}
+    assert names == modules - {"__init__", "__main__", "__pycache__", "py"}
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link of the pages leads to a file that is there."""
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_module_says_what_it_is() -> None:
+    """Each module of the package begins with a docstring."""
+    for path in (ROOT / "aiostore").rglob("*.py"):
+        assert ast.get_docstring(ast.parse(path.read_text())), path
