@@ -11,7 +11,7 @@ from contextlib import aclosing, contextmanager
 from enum import Enum, auto
 
 from aiostore.errors import ClosedError, MigrationError, StoreError
-from aiostore.protocols import Adaptor, DocumentId, Mark, Outcome, Purge, Record, Scan, Write
+from aiostore.protocols import Adaptor, DocumentId, Mark, Outcome, Record, Scan, Write
 
 
 class _State(Enum):
@@ -105,20 +105,10 @@ class Channel:
                     return
                 yield chunk
 
-    async def count(self, collection: str) -> int:
-        """The adaptor's count."""
-        with self._operation():
-            return await self.adaptor.count(collection)
-
     async def collections(self) -> Sequence[str]:
         """The adaptor's collections."""
         with self._operation():
             return await self.adaptor.collections()
-
-    async def purge(self, request: Purge) -> int:
-        """The adaptor's purge."""
-        with self._operation():
-            return await self.adaptor.purge(request)
 
     @property
     def max_batch(self) -> int:

@@ -18,7 +18,6 @@ StoreError
 An error says what happened, where (`store`, `collection`, `key`) and what to do.
 """
 
-import copyreg
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,7 +46,7 @@ class StoreError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # To copy and pickle past `__init__`, whose keywords an exception does not keep.
-        return copyreg.__newobj__, (type(self), *self.args), vars(self)
+        return _bare, (type(self), self.args), vars(self)
 
     def __str__(self) -> str:
         where = [
@@ -138,6 +137,10 @@ class BatchError(StoreError):
 
 class MigrationError(StoreError):
     """A migration's rules forbid it; the message says what to do instead."""
+
+
+def _bare(class_: type[StoreError], args: tuple[Any, ...]) -> StoreError:
+    return class_.__new__(class_, *args)
 
 
 def _shortened(text: str, limit: int = 120) -> str:

@@ -19,11 +19,11 @@ import os
 import re
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import unquote
 
 import filelock
@@ -54,6 +54,7 @@ R = TypeVar("R")
 
 _CAPABILITIES = Capabilities(persistent=True, shared=False, atomic_writes=False, max_batch=500)
 _FORMAT_NAME = "aiostore.json"
+_NEW_FORMAT_NAME = "aiostore.json.tmp"
 _LOCK_NAME = "aiostore.lock"
 _FORMAT = b'{"format": "aiostore files", "version": 1}\n'
 _SUFFIX = ".json"
@@ -61,17 +62,20 @@ _LONGEST_NAME = 200  # bytes; common file systems allow 255
 _READERS = 8
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 _NO_VALUE = msgspec.Raw(b"null")
 
 _ERRORS: dict[int, tuple[type[StoreError], str]] = {
     errno.EACCES: (ConfigurationError, "no permission: give this user write access"),
     errno.EPERM: (ConfigurationError, "no permission: give this user write access"),
     errno.EROFS: (ConfigurationError, "the file system is read-only: choose another folder"),
+    errno.EEXIST: (ConfigurationError, "a file stands where the folder should be: choose another"),
     errno.ENOTDIR: (ConfigurationError, "a part of the path is a file: choose another folder"),
     errno.ENOENT: (ConfigurationError, "the folder cannot be made, or is gone"),
     errno.ENAMETOOLONG: (ConfigurationError, "the path is too long: choose a shorter folder"),
     errno.ENOSPC: (UnavailableError, "the disk is full: free some space"),
     errno.EDQUOT: (UnavailableError, "the disk quota is used up: free some space"),
+    errno.EFBIG: (UnavailableError, "files may not grow so large here: raise the limit"),
     errno.EIO: (UnavailableError, "the disk failed: look at the system's log"),
     errno.EMFILE: (UnavailableError, "too many open files: raise the process's limit"),
     errno.ENFILE: (UnavailableError, "too many open files on this machine"),
@@ -170,7 +174,8 @@ class FileAdaptor:
             ) from error
         self._check_format()  # again: another process may have made it between check and lock
         if not (self._folder / _FORMAT_NAME).exists():
-            _store(self._folder / _FORMAT_NAME, _FORMAT)
+            _store(self._folder / _NEW_FORMAT_NAME, _FORMAT)
+            (self._folder / _NEW_FORMAT_NAME).replace(self._folder / _FORMAT_NAME)
             _sync_folder(self._folder)
             _sync_folder(self._folder.parent)
         for left_over in self._folder.glob("*/.*.tmp"):
@@ -181,7 +186,8 @@ class FileAdaptor:
         try:
             found = path.read_bytes()
         except FileNotFoundError:
-            others = {entry.name for entry in os.scandir(self._folder)} - {_LOCK_NAME}
+            ours = {_LOCK_NAME, _NEW_FORMAT_NAME}
+            others = {entry.name for entry in os.scandir(self._folder)} - ours
             if others:
                 raise ConfigurationError(
                     f"the folder holds other things ({min(others)!r}) and is no store: choose an "
@@ -191,7 +197,7 @@ class FileAdaptor:
             return
         try:
             as_expected = msgspec.json.decode(found) == msgspec.json.decode(_FORMAT)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeError):
             as_expected = False
         if not as_expected:
             raise ConfigurationError(
@@ -214,23 +220,25 @@ class FileAdaptor:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
-        stored = self._parsed(path, content)
-        if stored.key != id_.key:
+        record = self._parsed(id_.collection, path, content)
+        if record.id != id_:
             raise CorruptRecordError(
-                f"{path} is the file of this key and names another, {stored.key!r:.80}: restore it",
+                f"{path} is the file of this key and names another, {record.id.key!r:.80}: "
+                "restore it",
                 store=self.name,
                 collection=id_.collection,
                 key=id_.key,
             )
-        return _record(id_.collection, stored)
+        return record
 
-    def _parsed(self, path: Path, content: bytes) -> "_StoredFile":
+    def _parsed(self, collection: str, path: Path, content: bytes) -> Record:
         try:
-            return msgspec.json.decode(content, type=_StoredFile)
+            return _record(collection, msgspec.json.decode(content, type=_StoredFile))
         except (msgspec.DecodeError, UnicodeError) as error:
             raise CorruptRecordError(
                 f"{path} cannot be read ({error}): restore it from a backup, or remove it",
                 store=self.name,
+                collection=collection,
             ) from error
 
     def _write_all(self, writes: Sequence[Write]) -> list[Outcome]:
@@ -254,10 +262,13 @@ class FileAdaptor:
         with _temporary_files([path.parent for path, _ in kept]) as temporaries:
             jobs = zip(temporaries, (record for _, record in kept), strict=True)
             if len(kept) > 1 and self._readers is not None:
-                list(self._readers.map(lambda job: _store(job[0], _content(job[1])), jobs))
+                stored = [self._readers.submit(_store_record, *job) for job in jobs]
+                wait(stored)  # all, also after an error: none may write once the names are removed
+                for job in stored:
+                    job.result()
             else:
                 for temporary, record in jobs:
-                    _store(temporary, _content(record))
+                    _store_record(temporary, record)
             for temporary, (path, _) in zip(temporaries, kept, strict=True):
                 temporary.replace(path)
         for path in (path for path, record in changes if record is None):
@@ -269,7 +280,9 @@ class FileAdaptor:
         start = request.start_after
         keys = [
             key
-            for key in map(self._key_of, self._names(request.collection))
+            for key in (
+                self._key_of(request.collection, path) for path in self._names(request.collection)
+            )
             if key is not None
             and key.startswith(request.prefix)
             and (start is None or key > start)
@@ -278,12 +291,12 @@ class FileAdaptor:
         keys.sort()
         return keys
 
-    def _key_of(self, path: Path) -> str | None:
+    def _key_of(self, collection: str, path: Path) -> str | None:
         key = _key_in(path.name)
         if key is not None:
             return key
         try:
-            return self._parsed(path, path.read_bytes()).key
+            return self._parsed(collection, path, path.read_bytes()).id.key
         except FileNotFoundError:
             return None
 
@@ -302,7 +315,7 @@ class FileAdaptor:
     def _purge(self, request: Purge) -> int:
         doomed: list[tuple[Path, Record | None]] = []
         for path in self._names(request.collection):
-            record = _record(request.collection, self._parsed(path, path.read_bytes()))
+            record = self._parsed(request.collection, path, path.read_bytes())
             if is_doomed(record, request):
                 doomed.append((path, None))
         self._apply(doomed)
@@ -317,9 +330,9 @@ class _StoredFile(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     key: str
     version: str
-    created_at: datetime
-    updated_at: datetime
-    expires_at: datetime | None = None
+    created_at: _Moment
+    updated_at: _Moment
+    expires_at: _Moment | None = None
     mark: Mark = Mark.LIVE
     value: msgspec.Raw
 
@@ -356,6 +369,10 @@ def _moment(microseconds: int) -> datetime:
 
 def _microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def _store_record(path: Path, record: Record) -> None:
+    _store(path, _content(record))
 
 
 def _store(path: Path, content: bytes) -> None:

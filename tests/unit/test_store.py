@@ -88,7 +88,6 @@ VERBS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "delete exactly": lambda store: store.collection("users").delete("alice", version="1"),
     "delete_many": lambda store: store.collection("users").delete_many(["alice"]),
     "scan": first_of_scan,
-    "count": lambda store: store._channel.count("users"),
 }
 every_verb = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
 
@@ -219,6 +218,24 @@ async def test_a_cancelled_caller_is_let_go() -> None:
     adaptor.gate.set()
     await store.aclose()
     assert adaptor.closed == 1
+
+
+async def test_closing_waits_for_the_last() -> None:
+    """One of two operations that ends does not let the adaptor be closed under the other."""
+    adaptor = Gated()
+    store = await Store(adaptor).open()
+    users = store.collection("users")
+    adaptor.shut()
+    first, second = (asyncio.create_task(users.put(key, {})) for key in "ab")
+    await adaptor.waiting.wait()
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(store.aclose())
+    first.cancel()
+    await asyncio.wait([first])
+    assert not closing.done()
+    adaptor.gate.set()
+    await closing
+    assert (await second).key == "b"
 
 
 async def test_cancelling_a_close_does_not_stop_it() -> None:

@@ -58,7 +58,7 @@ SQLITE = Dialect(
 )
 
 
-def error_code(error: BaseException | None) -> int | None:
-    """The code that the driver's error carries: SQLite's primary result code."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF
+def error_code(error: BaseException | None) -> int:
+    """The code that the driver's error carries: SQLite's primary result code, or 0 for none."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF

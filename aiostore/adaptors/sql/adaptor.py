@@ -1,10 +1,12 @@
 """The adaptor: connections, transactions, and outcomes from what the statements return."""
 
 import asyncio
+import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -38,6 +40,7 @@ _CAPABILITIES = Capabilities(
     persistent=True, shared=True, atomic_writes=True, max_batch=1000, max_atomic=1000
 )
 _OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING
+_EFFECTIVE_IDS = os.access in os.supports_effective_ids
 SYNCHRONOUS = ("full", "normal", "off")
 
 
@@ -88,6 +91,8 @@ class SQLAdaptor:
                 "comes with a newer one",
                 store=self.name,
             )
+        with self._translated():
+            await asyncio.to_thread(self._find)
         self._engine = create_async_engine(
             URL.create(self._dialect.driver, database=self._database),
             isolation_level="AUTOCOMMIT",  # transactions begin and end by statements of ours
@@ -163,12 +168,21 @@ class SQLAdaptor:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
-            code = error_code(error.orig)
+        except (DBAPIError, sqlite3.Error) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
             kind, advice = self._dialect.errors.get(
-                -1 if code is None else code, (StoreError, "the database refused")
+                error_code(cause), (StoreError, "the database refused")
             )
-            raise kind(f"{advice}: {error.orig}", store=self.name) from error
+            raise kind(f"{advice}: {cause}", store=self.name) from error
+
+    def _find(self) -> None:
+        """In a thread and without aiosqlite, which leaves its own behind when it cannot connect."""
+        database = Path(self._database)
+        if database.exists() and not os.access(database, os.W_OK, effective_ids=_EFFECTIVE_IDS):
+            # SQLite would open it and only refuse to write.
+            _, advice = self._dialect.errors[sqlite3.SQLITE_READONLY]
+            raise ConfigurationError(advice, store=self.name)
+        sqlite3.connect(database).close()
 
     def _configure(self, connection: Any, _: object) -> None:
         cursor = connection.cursor()
@@ -187,11 +201,7 @@ class SQLAdaptor:
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
         async with self._writing, self._connection() as connection:
             await connection.exec_driver_sql(self._dialect.begin)
-            try:
-                yield connection
-            except BaseException:
-                await connection.exec_driver_sql("ROLLBACK")
-                raise
+            yield connection  # after an error the pool rolls back, unless SQLite has by itself
             await connection.exec_driver_sql("COMMIT")
 
     async def _create(self) -> None:

@@ -1,9 +1,9 @@
 """SQL adaptors from URLs."""
 
 from importlib import import_module
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from aiostore.adaptors.sql._dialects import SQLITE
 from aiostore.adaptors.sql.adaptor import SQLAdaptor
@@ -13,7 +13,7 @@ from aiostore.urls import StoreURL, path_of
 
 class _SQLiteOptions(Struct, forbid_unknown_fields=True):
     synchronous: Literal["full", "normal", "off"] = "full"
-    busy_timeout: float = 5.0
+    busy_timeout: Annotated[float, Meta(ge=0, le=86_400)] = 5.0
     shared: bool = False
 
 
