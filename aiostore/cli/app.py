@@ -1,0 +1,16 @@
+"""The Typer app: every command is a function in a module of its own, registered here."""
+
+import typer
+
+from aiostore.cli.check import check
+from aiostore.cli.demo import demo
+
+app = typer.Typer(
+    help="One async interface over many stores, and a live migration from any to any other.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+app.command()(demo)
+app.command()(check)

@@ -1,0 +1,95 @@
+"""`aiostore demo`: real documents move between two stores while clients use them, and are counted.
+
+`move` is the whole course; `service` is what is moved, `traffic`, `clients` and `plans` are who
+uses it; `ledger` and `audit` know what must be there in the end; `bars` and `report` show it.
+"""
+
+import asyncio
+import json
+import secrets
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from aiostore.errors import ConfigurationError
+from aiostore.opening import DISTRIBUTION
+
+_SEEDS = 1_000_000
+
+
+def demo(
+    *,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="URL", help="An empty store to begin on.  [default: files]"),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--to", metavar="URL", help="An empty store to end on.  [default: SQLite]"),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Fixes what each client asks for.  [default: random, and printed]"),
+    ] = None,
+    documents: Annotated[
+        int | None,
+        typer.Option(min=1, help="Load only the first so many.  [default: all, some 28,000]"),
+    ] = None,
+    seconds: Annotated[
+        float,
+        typer.Option(min=0, help="How long the traffic goes on before, and again after."),
+    ] = 4.0,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Keep the clients' ledger, JSON lines, as this new file.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, and nothing else.")
+    ] = False,
+) -> None:
+    """Move the world's airports to another store, live, under traffic, and prove it.
+
+    Clients read and write throughout. In the end every acknowledged write is looked for in the
+    target. Without options both stores are temporary: a folder of files, and a SQLite database.
+    """
+    if ledger is not None and (ledger.exists() or not ledger.absolute().parent.is_dir()):
+        raise typer.BadParameter("name a file that does not exist, in a folder that does")
+    try:
+        from rich.console import Console  # noqa: PLC0415
+
+        from aiostore.cli.demo import report  # noqa: PLC0415  # needs the extra `demo`
+        from aiostore.cli.demo.bars import Bars  # noqa: PLC0415
+        from aiostore.cli.demo.move import Settings, move  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "aiostore":
+            raise
+        raise ConfigurationError(
+            f"the demo needs the package {error.name!r}, which is not installed: "
+            f"pip install '{DISTRIBUTION}[demo]'"
+        ) from error
+    with TemporaryDirectory(prefix="aiostore-demo-", ignore_cleanup_errors=True) as folder:
+        defaults = (f"file:{folder}/files", f"sqlite:///{folder}/airports.db")
+        settings = Settings(
+            source=defaults[0] if source is None else source,
+            target=defaults[1] if target is None else target,
+            ledger=Path(folder, "ledger.jsonl") if ledger is None else ledger,
+            seed=secrets.randbelow(_SEEDS) if seed is None else seed,
+            documents=documents,
+            seconds=seconds,
+        )
+        temporary = (*defaults, "memory://", f"{folder}/ledger.jsonl")
+        console = Console(quiet=as_json)
+        report.show_title(console, settings, temporary=temporary)
+        with Bars(hidden=as_json) as bars:
+            result = asyncio.run(move(settings, bars))
+    if as_json:
+        sys.stdout.write(json.dumps(report.figures(settings, result)) + "\n")
+    report.show(console, settings, result, temporary=temporary)
+    if not report.passed(result):
+        raise typer.Exit(1)

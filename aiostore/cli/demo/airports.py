@@ -1,0 +1,21 @@
+"""The data: the world's airports, real records from the package `airportsdata`."""
+
+from itertools import islice
+from typing import Any
+
+import airportsdata
+
+COLLECTION = "airports"
+
+Airport = dict[str, Any]
+
+
+def load(first: int | None = None) -> dict[str, Airport]:
+    """The airports by ICAO code, or only the `first` so many; reads files, so not on a loop."""
+    airports = airportsdata.load("ICAO")
+    return {key: dict(airport) for key, airport in islice(airports.items(), first)}
+
+
+def revised(airport: Airport, key: str, revision: str) -> Airport:
+    """The airport as one write stores it: `revision` is in no other write's value."""
+    return {**airport, "icao": key, "revision": revision}

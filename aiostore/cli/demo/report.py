@@ -1,0 +1,188 @@
+"""What came of it, for people and for programs."""
+
+from collections.abc import Collection
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from aiostore.cli.demo.move import Result, Settings
+from aiostore.cli.demo.tally import KINDS, PHASES, Tally
+from aiostore.cli.demo.traffic import FEEDS, READERS, WRITERS
+
+_MOST_EXAMPLES = 5
+
+
+def figures(settings: Settings, result: Result) -> dict[str, Any]:
+    """Everything as JSON."""
+    tally, findings, ledger = result.tally, result.findings, result.ledger
+    return {
+        "passed": passed(result),
+        "operations": tally.operations,
+        "acknowledged": tally.acknowledged,
+        "errors": tally.errors,
+        "conflicts": tally.conflicts,
+        "loaded": result.loaded,
+        "copied": result.copied,
+        "compared": result.verification.compared,
+        "mismatches": result.verification.mismatches,
+        "unsettled": result.verification.unsettled,
+        "lost": findings.lost,
+        "resurrected": findings.resurrected,
+        "different": findings.different,
+        "unexpected": findings.unexpected,
+        "dirty": ledger.dirty,
+        "stale": ledger.stale,
+        "documents": result.documents,
+        "expected_documents": findings.expected,
+        "seconds": round(result.seconds, 3),
+        "seed": settings.seed,
+        "from": settings.source,
+        "to": settings.target,
+        "switched": result.switch is not None,
+        "switch_seconds": None if result.switch is None else round(result.switch.seconds, 6),
+        "held_requests": None if result.switch is None else result.switch.held,
+        "latency": {
+            phase: {kind: tally.latency(phase, kind) for kind in KINDS} for phase in PHASES
+        },
+    }
+
+
+def passed(result: Result) -> bool:
+    """Whether nothing at all went wrong."""
+    findings, ledger = result.findings, result.ledger
+    wrong = (
+        findings.lost
+        + findings.resurrected
+        + findings.different
+        + findings.unexpected
+        + ledger.dirty
+        + ledger.stale
+        + result.tally.errors
+        + result.verification.mismatches
+    )
+    in_number = findings.unknown > 0 or result.documents == findings.expected
+    return not wrong and in_number and result.switch is not None
+
+
+def faults(result: Result) -> list[str]:
+    """The first things that went wrong, one line each."""
+    lines = [
+        f"mismatch: {found.key}: {found.kind} in the target"
+        for found in result.verification.differences[:_MOST_EXAMPLES]
+    ]
+    lines += result.findings.examples[:_MOST_EXAMPLES]
+    lines += result.ledger.examples[:_MOST_EXAMPLES]
+    lines += result.tally.examples[:_MOST_EXAMPLES]
+    return lines
+
+
+def show_title(console: Console, settings: Settings, *, temporary: Collection[str]) -> None:
+    """What is about to happen, and where."""
+    console.print(
+        f"[bold]Moving the world's airports to another store[/bold] while {READERS} readers, "
+        f"{WRITERS} writers and {FEEDS} feeds use them",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for role, url in (("from", settings.source), ("to", settings.target)):
+        kept = "[dim](temporary)[/dim]" if url in temporary else "[dim](kept)[/dim]"
+        console.print(f"  {role:<5}{escape(url)}  {kept}", highlight=False, soft_wrap=True)
+    console.print(f"  seed {settings.seed}\n", highlight=False)
+
+
+def show(
+    console: Console, settings: Settings, result: Result, *, temporary: Collection[str]
+) -> None:
+    """The tables, and the verdict last."""
+    console.print()
+    console.print(_latencies(result.tally))
+    console.print(_facts(result))
+    _show_kept(console, settings, result, temporary)
+    console.print()
+    for line in faults(result):
+        console.print(f"  {escape(line)}", style="red", highlight=False, soft_wrap=True)
+    console.print(_verdict(result), highlight=False, soft_wrap=True)
+
+
+def _latencies(tally: Tally) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=True)
+    table.add_column("")
+    for kind in KINDS:
+        table.add_column(f"{kind}s", justify="right")
+        table.add_column("p50 ms", justify="right")
+        table.add_column("p99 ms", justify="right")
+    for phase in PHASES:
+        cells = []
+        for kind in KINDS:
+            took = tally.latency(phase, kind)
+            cells += [f"{took['count']:,}", f"{took['p50_ms']:.1f}", f"{took['p99_ms']:.1f}"]
+        table.add_row(phase, *cells)
+    return table
+
+
+def _facts(result: Result) -> Table:
+    tally, findings, ledger, switch = result.tally, result.findings, result.ledger, result.switch
+    verification = result.verification
+    table = Table.grid(padding=(0, 2))
+    table.add_row(
+        "  requests",
+        f"{tally.operations:,}: {tally.acknowledged:,} writes acknowledged, {tally.conflicts:,} "
+        f"conflicts, {tally.errors:,} errors",
+    )
+    table.add_row(
+        "  copied",
+        f"{result.copied:,} records by the backfill; what was written meanwhile went to both "
+        "stores",
+    )
+    table.add_row(
+        "  verified",
+        f"{verification.compared:,} records compared under traffic, {verification.mismatches:,} "
+        "mismatches",
+    )
+    table.add_row(
+        "  switch",
+        "not made: the service stayed on the source"
+        if switch is None
+        else f"{switch.held} requests waited, at most {switch.seconds * 1000:.0f} ms; none failed",
+    )
+    table.add_row(
+        "  audit",
+        f"lost {findings.lost:,}, resurrected {findings.resurrected:,}, different "
+        f"{findings.different:,}, unexpected {findings.unexpected:,}; dirty reads "
+        f"{ledger.dirty:,}, stale reads {ledger.stale:,}",
+    )
+    return table
+
+
+def _show_kept(
+    console: Console, settings: Settings, result: Result, temporary: Collection[str]
+) -> None:
+    """What is left of it on the user's own stores."""
+    moved = "marked as moved" if result.switch is not None else "still the one that counts"
+    kept = [
+        (settings.source, f"the source, {moved}"),
+        (settings.target, f"the target, {result.documents:,} documents"),
+        (str(settings.ledger), "the ledger"),
+    ]
+    for place, what in kept:
+        if place not in temporary:
+            console.print(f"  kept      {escape(place)}: {what}", highlight=False, soft_wrap=True)
+
+
+def _verdict(result: Result) -> str:
+    counts = (
+        f"lost {result.findings.lost:,}, mismatches {result.verification.mismatches:,}, "
+        f"{result.seconds:.0f} s"
+    )
+    if passed(result):
+        return (
+            f"[bold green]{result.documents:,} documents moved under {result.tally.operations:,} "
+            f"operations: {counts}[/bold green]"
+        )
+    return (
+        f"[bold red]FAILED with {result.documents:,} documents in the target under "
+        f"{result.tally.operations:,} operations: {counts}[/bold red]"
+    )

@@ -1,0 +1,89 @@
+"""The traffic: all clients at once, each following the plan that the seed gives it."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Protocol, Self
+
+from aiostore.cli.demo import plans
+from aiostore.cli.demo.airports import Airport
+from aiostore.cli.demo.clients import Feed, Reader, Writer
+from aiostore.cli.demo.ledger import Ledger
+from aiostore.cli.demo.service import AirportService
+from aiostore.cli.demo.tally import Tally
+
+READERS = 8
+WRITERS = 6
+FEEDS = 2
+
+
+class Traffic:
+    """All clients at once, from the begin of `async with` to its end.
+
+    Args:
+        service: what they use.
+        airports: what it holds at first.
+        ledger: where they enter what they send, are told and see.
+        seed: fixes what each of them asks for.
+
+    Attributes:
+        tally: what they met.
+        frontier: where the backfill is, for those who go after it.
+    """
+
+    def __init__(
+        self, service: AirportService, airports: Mapping[str, Airport], ledger: Ledger, seed: int
+    ) -> None:
+        self.tally = Tally()
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.frontier = plans.Frontier()
+        keys = plans.Keys(airports, seed)
+        self._clients: list[tuple[_Client, Iterator[plans.Step]]] = []
+        for number in range(READERS):
+            plan = plans.reads(seed, f"r{number}", keys)
+            self._clients.append((Reader(service, ledger, self.tally), plan))
+        for number in range(WRITERS):
+            name = f"w{number}"
+            plan = plans.writes(seed, name, keys)
+            self._clients.append((Writer(name, airports, service, ledger, self.tally), plan))
+        for number in range(FEEDS):
+            name = f"f{number}"
+            plan = plans.feed(seed, name, keys, self.frontier)
+            feeder = Feed(name, airports, service, ledger, self.tally, frontier=self.frontier)
+            self._clients.append((feeder, plan))
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [
+            asyncio.create_task(self._follow(client, plan), name="aiostore demo: client")
+            for client, plan in self._clients
+        ]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        if error is not None:
+            for task in self._tasks:
+                task.cancel()
+        await asyncio.wait(self._tasks)
+        if error is None:
+            for task in self._tasks:
+                task.result()
+
+    async def _follow(self, client: "_Client", plan: Iterator[plans.Step]) -> None:
+        for step in plan:
+            if self._stopping.is_set():
+                return
+            await client.do(step)
+            await client.rest(step.pause)
+
+
+class _Client(Protocol):
+    async def do(self, step: plans.Step) -> None: ...
+
+    async def rest(self, pause: float) -> None: ...
