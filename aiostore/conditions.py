@@ -15,7 +15,7 @@ def decide(write: Write, standing: Record | None) -> Outcome:
         return Outcome(applied=False, record=standing)
     if write.erase:
         return Outcome(applied=True, record=None)
-    if write.keep_created_at and standing is not None:
+    if write.keep_created_at and standing is not None and isinstance(write.condition, Exactly):
         kept = msgspec.structs.replace(write.record, created_at=standing.created_at)
         return Outcome(applied=True, record=kept)
     return Outcome(applied=True, record=write.record)

@@ -129,8 +129,6 @@ def _migration(source: Mapping[str, Any]) -> Adaptor:
             f"the phase {phase!r} is not known: before and after a migration configure the one "
             f"store's URL, during it the phase {Phase.DUAL_WRITE.value!r}"
         )
-    if source["current"] == source["target"]:
-        raise ConfigurationError("a migration's current and target are two stores, not one")
     return MigrationAdaptor(
         _adaptor_of_url(source["current"]),
         _adaptor_of_url(source["target"]),

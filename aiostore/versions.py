@@ -40,7 +40,8 @@ class VersionClock:
     def next(self, after: str | None = None) -> str:
         """A fresh version, greater than all that this clock has made or observed.
 
-        Greater than `after` too, however far ahead that is, but for a text that is not a version.
+        Greater than `after` too, unless that is no version. Where `after` lies more than a day
+        ahead only this one version is past it: the clock stays, and what it makes next is smaller.
         """
         floor = _ticks(after)
         with self._lock:

@@ -278,7 +278,7 @@ class FileAdaptor:
 
     def _keys(self, request: Scan) -> list[str]:
         start = request.start_after
-        keys = [
+        keys = {  # a set: a name that is replaced while it is listed may come twice
             key
             for key in (
                 self._key_of(request.collection, path) for path in self._names(request.collection)
@@ -287,9 +287,8 @@ class FileAdaptor:
             and key.startswith(request.prefix)
             and (start is None or key > start)
             and segment_of(key, request.segments) == request.segment
-        ]
-        keys.sort()
-        return keys
+        }
+        return sorted(keys)
 
     def _key_of(self, collection: str, path: Path) -> str | None:
         key = _key_in(path.name)

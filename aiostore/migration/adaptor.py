@@ -21,7 +21,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-from aiostore.errors import MigrationError, StoreError, UnavailableError, UnsupportedError
+from aiostore.errors import (
+    ConfigurationError,
+    MigrationError,
+    StoreError,
+    UnavailableError,
+    UnsupportedError,
+)
 from aiostore.limits import check_collection
 from aiostore.migration import control, rows
 from aiostore.migration.legs import Leg, Mirror
@@ -54,6 +60,10 @@ class MigrationAdaptor:
         target_deadline: how long the target may; a write waits no longer for it.
         grace: after this long no request of any process can still land in a store.
         rest: how long to wait before a failed repair or connection is tried again.
+
+    Raises:
+        ConfigurationError: both are the same store.
+        InvalidKeyError: the name is not allowed.
     """
 
     def __init__(
@@ -67,6 +77,11 @@ class MigrationAdaptor:
         grace: timedelta = timedelta(seconds=40),
         rest: timedelta = timedelta(seconds=1),
     ) -> None:
+        same_place = current.capabilities.persistent and current.name == target.name
+        if current is target or same_place:
+            raise ConfigurationError(
+                "a migration's current and target are two stores, not one", store=current.name
+            )
         self.migration = check_collection(name)
         self.current = current
         self.target = target
