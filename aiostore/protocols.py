@@ -207,7 +207,10 @@ class Adaptor(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Release everything: no task, thread, connection or lock is left. Idempotent."""
+        """Release everything: no task, thread, connection or lock is left.
+
+        Idempotent; called after an `open` that failed, too.
+        """
         ...
 
     async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:

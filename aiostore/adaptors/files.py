@@ -318,6 +318,9 @@ class FileAdaptor:
             if is_doomed(record, request):
                 doomed.append((path, None))
         self._apply(doomed)
+        if request.everything:
+            with suppress(OSError):  # it is not there, or not empty, which is no matter
+                (self._folder / _file_name(request.collection)).rmdir()
         return len(doomed)
 
     def _path(self, id_: DocumentId) -> Path:

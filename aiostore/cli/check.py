@@ -2,13 +2,14 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
+from rich.progress import Progress
 from rich.table import Table
 
 from aiostore.opening import open_adaptor
@@ -47,23 +48,21 @@ async def _results(url: str, *, quiet: bool) -> list[CheckResult]:
     harness = Harness(_maker(url))
     async with harness.adaptor():
         """Tell a wrong configuration once, not with every check."""
-    checks = all_checks()
-    if not quiet and sys.stderr.isatty():
-        checks = list(
-            track(checks, f"Checking {url}", console=Console(stderr=True), transient=True)
-        )
-    return [result async for result in run_checks(harness, checks)]
+    console = Console(stderr=True)
+    results = []
+    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(f"Checking {escape(url)}", total=len(all_checks()))
+        async for result in run_checks(harness):
+            results.append(result)
+            bar.advance(task)
+    return results
 
 
-def _maker(url: str) -> Any:
+def _maker(url: str) -> Callable[[], Adaptor]:
     first = open_adaptor(url)
     if first.capabilities.persistent:
         return lambda: open_adaptor(url)
-
-    def same() -> Adaptor:
-        return first
-
-    return same
+    return lambda: first
 
 
 def _print(url: str, results: list[CheckResult], counts: dict[str, int]) -> None:

@@ -52,8 +52,8 @@ class Harness:
     async def adaptor(self) -> AsyncIterator[Adaptor]:
         """The adaptor, open; closed afterwards. What it holds stays for the next one."""
         adaptor = self.make()
-        await adaptor.open()
         try:
+            await adaptor.open()
             yield adaptor
         finally:
             await adaptor.aclose()
@@ -69,6 +69,13 @@ class Harness:
         name = f"check-{self._token}-{next(self._numbers)}"
         self._collections.append(name)
         return name
+
+    def collections_like(self, suffixes: list[str]) -> list[str]:
+        """Such names that differ in what is appended to them alone."""
+        base = self.collection()
+        names = [base + suffix for suffix in suffixes]
+        self._collections += names
+        return names
 
     async def peek(self, id_: DocumentId) -> Record | None:
         """What the engine holds; for checks that need `peek`."""
