@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from aiostore.errors import ConfigurationError
-from aiostore.opening import DISTRIBUTION
+from aiostore.opening import DISTRIBUTION, open_adaptor
 
 _SEEDS = 1_000_000
 
@@ -24,19 +24,19 @@ def demo(
     *,
     source: Annotated[
         str | None,
-        typer.Option("--from", metavar="URL", help="An empty store to begin on.  [default: files]"),
+        typer.Option("--from", metavar="URL", help="An empty store to begin on; files by default."),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("--to", metavar="URL", help="An empty store to end on.  [default: SQLite]"),
+        typer.Option("--to", metavar="URL", help="An empty store to end on; SQLite by default."),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Fixes what each client asks for.  [default: random, and printed]"),
+        typer.Option(help="Fixes what each client asks for; random by default, and shown."),
     ] = None,
     documents: Annotated[
         int | None,
-        typer.Option(min=1, help="Load only the first so many.  [default: all, some 28,000]"),
+        typer.Option(min=1, help="Load only the first so many; all by default."),
     ] = None,
     seconds: Annotated[
         float,
@@ -55,8 +55,8 @@ def demo(
 ) -> None:
     """Move the world's airports to another store, live, under traffic, and prove it.
 
-    Clients read and write throughout. In the end every acknowledged write is looked for in the
-    target. Without options both stores are temporary: a folder of files, and a SQLite database.
+    Clients read and write throughout; in the end all that they were told is held against the
+    target. Both stores are temporary without options: a folder of files and a SQLite database.
     """
     if ledger is not None and (ledger.exists() or not ledger.absolute().parent.is_dir()):
         raise typer.BadParameter("name a file that does not exist, in a folder that does")
@@ -83,11 +83,12 @@ def demo(
             documents=documents,
             seconds=seconds,
         )
+        adaptors = open_adaptor(settings.source), open_adaptor(settings.target)
         temporary = (*defaults, "memory://", f"{folder}/ledger.jsonl")
         console = Console(quiet=as_json)
         report.show_title(console, settings, temporary=temporary)
         with Bars(hidden=as_json) as bars:
-            result = asyncio.run(move(settings, bars))
+            result = asyncio.run(move(settings, *adaptors, bars))
     if as_json:
         sys.stdout.write(json.dumps(report.figures(settings, result)) + "\n")
     report.show(console, settings, result, temporary=temporary)

@@ -19,7 +19,6 @@ from aiostore.cli.demo.tally import Tally
 from aiostore.cli.demo.traffic import Traffic
 from aiostore.errors import ConfigurationError, MigrationError
 from aiostore.migration import MigrationAdaptor, Progress, Verification, backfill, finish, verify
-from aiostore.opening import open_adaptor
 from aiostore.protocols import Adaptor, Scan
 from aiostore.store import Store
 
@@ -79,15 +78,21 @@ class Result:
     seconds: float
 
 
-async def move(settings: Settings, bars: Bars) -> Result:
+async def move(settings: Settings, source: Adaptor, target: Adaptor, bars: Bars) -> Result:
     """Load the source, and move it to the target under traffic.
+
+    Args:
+        settings: what to do.
+        source: the adaptor of the settings' URL, the same object from beginning to end: memory
+            keeps its documents while it is closed.
+        target: likewise.
+        bars: where to show how far it is.
 
     Raises:
         ConfigurationError: a store is not empty or cannot be used; nothing was written.
         MigrationError: doubts about documents could not be settled in time.
     """
     started = time.perf_counter()
-    source, target = open_adaptor(settings.source), open_adaptor(settings.target)
     await _refuse_used(source, target)
     airports = await asyncio.to_thread(load, settings.documents)
     async with Journal(settings.ledger) as journal:
@@ -128,7 +133,9 @@ async def move(settings: Settings, bars: Bars) -> Result:
 async def _refuse_used(source: Adaptor, target: Adaptor) -> None:
     """Nothing of a user's is moved along, or marked as moved."""
     if source.name == target.name != "memory://":
-        raise ConfigurationError("the demo moves documents from one store to another: name two")
+        raise ConfigurationError(
+            "the demo moves documents from one store to another: name two stores"
+        )
     for adaptor, role in ((source, "source"), (target, "target")):
         async with Store(adaptor) as store:
             names = await store.collections()

@@ -1,0 +1,252 @@
+"""The demo, small: it proves a sound library sound, and finds a broken one."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from aiostore.cli import main
+from aiostore.cli.demo import plans
+from aiostore.migration import MigrationAdaptor, Verification, rows
+from aiostore.opening import open_store
+from aiostore.protocols import Absent, Adaptor, Exactly, Mark, Record, Write
+
+FAULTS = (
+    "errors",
+    "mismatches",
+    "unsettled",
+    "lost",
+    "resurrected",
+    "different",
+    "unexpected",
+    "dirty",
+    "stale",
+)
+COPYING = sys.modules["aiostore.migration.backfill"]  # the package's name of it is the function
+
+
+class Demo:
+    """Runs the command in this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        """The exit code, stdout and stderr."""
+        code: Any = 0
+        try:
+            main(["demo", *arguments])
+        except SystemExit as exited:
+            code = exited.code
+        captured = self._capsys.readouterr()
+        return code, captured.out, captured.err
+
+    def figures(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """The exit code and the JSON object."""
+        code, out, err = self("--json", "--seed", "1", *arguments)
+        assert err == ""
+        assert out.count("\n") == 1
+        return code, json.loads(out)
+
+
+@pytest.fixture
+def demo(capsys: pytest.CaptureFixture[str]) -> Demo:
+    """The command."""
+    return Demo(capsys)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("file:a", "sqlite:///b.db"), ("memory://", "file:b"), ("sqlite:///a.db", "memory://")],
+)
+def test_a_sound_library(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str, target: str
+) -> None:
+    """Any pair of stores: nothing is lost, and the figures agree with each other."""
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--documents", "1500", "--seconds", "0.5", "--from", source, "--to", target)
+    code, figures = demo.figures(*arguments)
+    assert {name: figures[name] for name in FAULTS} == dict.fromkeys(FAULTS, 0)
+    assert code == 0
+    assert figures["passed"] is True
+    assert figures["switched"] is True
+    assert figures["seed"] == 1
+    assert (figures["from"], figures["to"]) == (source, target)
+    assert figures["loaded"] == 1500
+    assert figures["documents"] == figures["expected_documents"]
+    assert 0 < figures["copied"] <= figures["compared"]
+    assert 0 < figures["switch_seconds"] < figures["seconds"]
+    assert 0 < figures["conflicts"] + figures["acknowledged"] < figures["operations"]
+    counted = 0
+    for phase in ("before", "during", "after"):
+        for kind in ("read", "write"):
+            latency = figures["latency"][phase][kind]
+            assert 0 <= latency["p50_ms"] <= latency["p99_ms"]
+            counted += latency["count"]
+    assert counted == figures["operations"]
+    assert figures["latency"]["before"]["read"]["count"] > 0
+    assert figures["latency"]["after"]["write"]["count"] > 0
+
+
+def test_for_people(demo: Demo, tmp_path: Path) -> None:
+    """The tables, what is kept where, the seed to repeat it by, and the verdict last."""
+    target, ledger = f"sqlite:///{tmp_path}/b.db", tmp_path / "ledger.jsonl"
+    code, out, err = demo(
+        *("--documents", "300", "--seconds", "0.2", "--to", target, "--ledger", str(ledger))
+    )
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert lines[0].startswith("Moving the world's airports to another store")
+    assert "(temporary)" in lines[1]
+    assert target in lines[2]
+    assert lines[3].startswith("  seed ")
+    assert f"  kept      {ledger}: the ledger" in lines
+    assert "documents moved under" in lines[-1]
+    assert "lost 0, mismatches 0" in lines[-1]
+    entries = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert [entry["kind"] for entry in entries[:300]] == ["load"] * 300
+    assert sum("answer" in entry for entry in entries) * 2 == len(entries)
+
+
+async def without_a_condition(target: Adaptor, records: Sequence[Record]) -> int:
+    """A backfill that covers whatever stands in the target."""
+    standing = await target.read([record.id for record in records])
+    outcomes = await target.write(
+        [
+            Write(record, Absent() if there is None else Exactly(there.version))
+            for record, there in zip(records, standing, strict=True)
+        ]
+    )
+    return sum(outcome.applied for outcome in outcomes)
+
+
+def erased_in_current(write: Write) -> Write:
+    """A deletion that leaves no tombstone."""
+    return replace(write, mark=Mark.LIVE)
+
+
+def erased_in_target(write: Write) -> Write:
+    """A deletion that leaves no tombstone."""
+    return replace(write, record=replace(write.record, mark=rows.MIRROR), mark=rows.MIRROR)
+
+
+async def blind(migration: MigrationAdaptor, **_: object) -> Verification:
+    """A verification that finds nothing."""
+    migration.verified = True
+    return Verification()
+
+
+def break_the_backfill(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Returns the options under which it is sure to show in a few seconds."""
+    monkeypatch.setattr(COPYING, "_copy", without_a_condition)
+    return ("--documents", "3000", "--seconds", "0.2", "--to", "memory://")
+
+
+def break_the_deletions(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Returns the options under which it is sure to show in a few seconds."""
+    monkeypatch.setattr(rows, "for_current", erased_in_current)
+    monkeypatch.setattr(rows, "for_target", erased_in_target)
+    return ("--documents", "5000", "--seconds", "0.2")
+
+
+@pytest.mark.parametrize("broken", [break_the_backfill, break_the_deletions])
+def test_a_broken_library(demo: Demo, monkeypatch: pytest.MonkeyPatch, broken: Any) -> None:
+    """The verification finds the bug, the ledger agrees, and nothing is switched."""
+    code, figures = demo.figures(*broken(monkeypatch))
+    assert code == 1
+    assert figures["passed"] is False
+    assert figures["switched"] is False
+    assert figures["switch_seconds"] is None
+    assert figures["mismatches"] > 0
+    assert figures["lost"] + figures["resurrected"] > 0
+
+
+@pytest.mark.parametrize("broken", [break_the_backfill, break_the_deletions])
+def test_a_broken_library_that_does_not_notice(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch, broken: Any
+) -> None:
+    """Though the library finds itself sound and switches, the ledger does not."""
+    monkeypatch.setattr("aiostore.cli.demo.move.verify", blind)
+    code, out, _ = demo("--seed", "1", *broken(monkeypatch))
+    assert code == 1
+    assert "FAILED" in out.splitlines()[-1]
+    assert any(line.startswith(("  lost: ", "  resurrected: ")) for line in out.splitlines())
+
+
+@pytest.mark.parametrize("option", ["--from", "--to"])
+def test_a_store_in_use_is_refused(demo: Demo, tmp_path: Path, option: str) -> None:
+    """The demo neither moves nor marks what is somebody's."""
+    url = f"sqlite:///{tmp_path}/mine.db"
+
+    async def fill() -> None:
+        async with open_store(url) as store:
+            await store.collection("airports").put("LOWW", {"mine": True})
+
+    async def contents() -> list[dict[str, Any]]:
+        async with open_store(url) as store:
+            assert await store.collections() == ["airports"]
+            return [document.value async for document in store.collection("airports").scan()]
+
+    asyncio.run(fill())
+    code, out, err = demo("--json", option, url)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "holds the collection 'airports': nothing was changed" in err
+    assert asyncio.run(contents()) == [{"mine": True}]
+
+
+def test_one_store_is_not_two(demo: Demo, tmp_path: Path) -> None:
+    """Nothing is made where nothing can be moved."""
+    url = f"file:{tmp_path}/one"
+    code, out, err = demo("--json", "--from", url, "--to", url)
+    assert (code, out) == (2, "")
+    assert err == (
+        "aiostore: the demo moves documents from one store to another: name two stores\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_older_ledger_is_not_overwritten(demo: Demo, tmp_path: Path) -> None:
+    """A ledger is a new file."""
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_text("mine")
+    code, _, err = demo("--ledger", str(ledger))
+    assert code == 2
+    assert "does not exist" in err
+    assert ledger.read_text() == "mine"
+
+
+def test_the_seed_fixes_what_clients_ask_for() -> None:
+    """The same seed and client: the same requests; another client: others."""
+    keys = plans.Keys([f"{number:04}" for number in range(1000)], 1)
+    frontier = plans.Frontier()
+
+    def asked(seed: int, client: str) -> list[plans.Step]:
+        sequences = (
+            plans.reads(seed, client, keys),
+            plans.writes(seed, client, keys),
+            plans.feed(seed, client, keys, frontier),
+        )
+        return [next(sequence) for sequence in sequences for _ in range(200)]
+
+    assert asked(1, "a") == asked(1, "a")
+    assert asked(1, "a") != asked(2, "a")
+    assert asked(1, "a") != asked(1, "b")
+    assert plans.Keys(keys.every, 1).hot == keys.hot
+    assert plans.Keys(keys.every, 2).hot != keys.hot
+
+
+def test_feeds_follow_the_backfill() -> None:
+    """What they ask for lies just ahead of what has been copied."""
+    keys = plans.Keys([f"{number:04}" for number in range(1000)], 1)
+    frontier = plans.Frontier()
+    feed = plans.feed(1, "a", keys, frontier)
+    for passed in (0.0, 0.25, 0.5):
+        frontier.move(passed)
+        wanted = next(feed).keys
+        assert all(passed * 1000 <= int(key) < passed * 1000 + 200 for key in wanted)
