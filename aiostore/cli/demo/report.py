@@ -146,7 +146,7 @@ def _facts(result: Result) -> Table:
         "  switch",
         "not made: the service stayed on the source"
         if switch is None
-        else f"{switch.held} requests waited, at most {switch.seconds * 1000:.0f} ms; none failed",
+        else f"{switch.held} requests waited, at most {switch.seconds * 1000:.0f} ms",
     )
     table.add_row(
         "  audit",
