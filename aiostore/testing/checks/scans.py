@@ -107,7 +107,8 @@ async def check_writes_meanwhile(harness: Harness) -> None:
                     for index, key in enumerate(moving)
                 ]
             )
-            await adaptor.write([Write(record(collection, f"k{number:03}+", number), Newer())])
+            added = f"k{number * 37 % 100:03}+"  # before the scan's place or behind it
+            await adaptor.write([Write(record(collection, added, number), Newer())])
             number += 1
         keys = [one.id.key for one in found]
         expect_equal(keys, sorted(set(keys)), "no key comes twice or out of order")
