@@ -164,7 +164,7 @@ class MigrationAdaptor:
             )
         # The legs belong to the store: a caller that is cancelled leaves neither of them behind.
         answer: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
-        job = asyncio.create_task(self._write(writes, answer), name="aiostore: dual write")
+        job = asyncio.create_task(self._answer(writes, answer), name="aiostore: dual write")
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         return await answer
@@ -202,6 +202,17 @@ class MigrationAdaptor:
             if tombstones:
                 removed += sum(outcome.applied for outcome in await self.write(tombstones))
         return removed
+
+    async def _answer(
+        self, writes: Sequence[Write], answer: "asyncio.Future[Sequence[Outcome]]"
+    ) -> None:
+        try:
+            await self._write(writes, answer)
+        finally:
+            if not answer.done():  # the event loop is being torn down
+                answer.set_exception(
+                    UnavailableError("abandoned: it is not known whether the write took effect")
+                )
 
     async def _write(
         self, writes: Sequence[Write], answer: "asyncio.Future[Sequence[Outcome]]"

@@ -121,6 +121,20 @@ async def test_a_cancelled_caller_leaves_both_legs_to_end(pair: Pair) -> None:
         assert pair.target.held()["k"] == pair.current.held()["k"]
 
 
+async def test_a_caller_is_answered_even_if_the_legs_are_torn_down(pair: Pair) -> None:
+    """When the event loop cancels everything, nobody is left waiting for ever."""
+    async with pair.store() as store:
+        pair.current.hangs = asyncio.Event()
+        caller = asyncio.ensure_future(store.collection("c").put("k", {"n": 1}))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert isinstance(store.adaptor, MigrationAdaptor)
+        [job] = store.adaptor._jobs
+        job.cancel()
+        with pytest.raises(UnavailableError, match="not known"):
+            await caller
+
+
 async def test_closing_waits_for_the_legs(pair: Pair) -> None:
     """What is under way at the closing ends in both stores."""
     gate = asyncio.Event()
