@@ -3,11 +3,8 @@ import errno
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +14,7 @@ import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from processes import FILL_DISK, child, unprivileged
 
 import aiostore
 from aiostore.adaptors import files
@@ -33,7 +31,6 @@ from aiostore.protocols import DocumentId, Mark, Newer, Purge, Record, Scan, Wri
 from aiostore.store import Store
 from aiostore.versions import VersionClock
 
-NOBODY = 65534
 MICROSECONDS = 1_700_000_000_123_456
 CLOCK = VersionClock(lambda: MICROSECONDS)
 KEYS = st.text(
@@ -86,28 +83,6 @@ def open_and_close(folder: Path) -> None:
             pass
 
     asyncio.run(run())
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """As a user who may do only what the permissions say."""
-    user = os.geteuid()
-    if user:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
-
-
-def child(script: str, *arguments: object) -> subprocess.Popen[str]:
-    """Another process that runs a script."""
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.Popen(  # noqa: S603  # our own script
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
 
 
 def test_a_document_is_a_readable_file(folder: Path) -> None:
@@ -531,33 +506,12 @@ async def test_an_adaptor_may_be_opened_again(folder: Path) -> None:
         await adaptor.aclose()
 
 
-FILL_DISK = """
-import asyncio, resource, sys, aiostore
-
-async def main():
-    async with aiostore.open_store(f"file:{sys.argv[1]}") as store:
-        users = store.collection("users")
-        await users.put("alice", {"n": 1})
-        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
-        try:
-            await users.put("alice", {"text": "x" * 300_000})
-        except aiostore.UnavailableError as error:
-            print("unavailable", error)
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        print((await users.get("alice")).value)
-        print((await users.put("alice", {"n": 2})).value)
-
-asyncio.run(main())
-"""
-
-
 def test_a_file_that_cannot_grow_is_unavailable(folder: Path) -> None:
     """The document stays as it was, nothing is left over, and the next write works.
 
     The room is taken away by a limit on the size of files, not by a full disk.
     """
-    with child(FILL_DISK, folder) as process:
+    with child(FILL_DISK, f"file:{folder}", 100_000) as process:
         output, _ = process.communicate()
     unavailable, *rest = output.splitlines()
     assert unavailable.startswith("unavailable")

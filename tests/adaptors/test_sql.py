@@ -1,16 +1,15 @@
 import asyncio
 import os
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import aclosing, closing, contextmanager
+from contextlib import aclosing, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from processes import FILL_DISK, child, unprivileged
 from sqlalchemy import event
 
 import aiostore
@@ -40,7 +39,6 @@ from aiostore.store import Store
 from aiostore.versions import VersionClock
 
 CLOCK = VersionClock()
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -90,28 +88,6 @@ def open_and_close(path: Path, **options: Any) -> None:
 def record(key: str, body: str | None = "{}", **fields: Any) -> Record:
     """A record with a fresh version."""
     return Record(DocumentId("users", key), body, CLOCK.next(), 1, 2, **fields)
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """As a user who may do only what the permissions say."""
-    user = os.geteuid()
-    if user:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
-
-
-def child(script: str, *arguments: object) -> subprocess.Popen[str]:
-    """Another process that runs a script."""
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.Popen(  # noqa: S603  # our own script
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
 
 
 def test_the_layout(path: Path) -> None:
@@ -537,33 +513,12 @@ async def test_what_was_acknowledged_survives_a_kill(path: Path) -> None:
     assert peek(path, "PRAGMA integrity_check") == [("ok",)]
 
 
-FILL_DISK = """
-import asyncio, resource, sys, aiostore
-
-async def main():
-    async with aiostore.open_store(f"sqlite:///{sys.argv[1]}") as store:
-        users = store.collection("users")
-        await users.put("alice", {"n": 1})
-        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limit[1]))
-        try:
-            await users.put("alice", {"text": "x" * 300_000})
-        except aiostore.UnavailableError as error:
-            print("unavailable", error)
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        print((await users.get("alice")).value)
-        print((await users.put("alice", {"n": 2})).value)
-
-asyncio.run(main())
-"""
-
-
 def test_a_file_that_cannot_grow_is_unavailable(path: Path) -> None:
     """The document stays as it was, and once there is room again the next write works.
 
     The room is taken away by a limit on the size of files, not by a full disk.
     """
-    with child(FILL_DISK, path) as process:
+    with child(FILL_DISK, f"sqlite:///{path}", 200_000) as process:
         output, _ = process.communicate()
     unavailable, *rest = output.splitlines()
     assert unavailable.startswith("unavailable the disk")
