@@ -1,7 +1,9 @@
 """One client each: they use the service, enter everything in the ledger, and believe nothing."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from aiostore.cli.demo.airports import Airport, revised
 from aiostore.cli.demo.ledger import Attempt, Ledger
@@ -16,17 +18,52 @@ _LONGEST_WAIT = 0.1
 _HASTE = 0.15
 
 
-class Reader:
-    """A client that reads, and has the ledger judge what it saw."""
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What all clients share.
 
-    def __init__(self, service: AirportService, ledger: Ledger, tally: Tally) -> None:
-        self._service = service
-        self._ledger = ledger
-        self._tally = tally
+    Attributes:
+        service: what they use.
+        airports: what it holds at first.
+        ledger: where they enter what they send, are told and see.
+        tally: what they met.
+        frontier: where the backfill is, for those who go after it.
+    """
+
+    service: AirportService
+    airports: Mapping[str, Airport]
+    ledger: Ledger
+    tally: Tally
+    frontier: Frontier
+
+
+class Client(ABC):
+    """Whoever follows a plan; every value that one writes carries a revision of its own."""
+
+    def __init__(self, name: str, stage: Stage) -> None:
+        self._name = name
+        self._airports = stage.airports
+        self._service = stage.service
+        self._ledger = stage.ledger
+        self._tally = stage.tally
+        self._frontier = stage.frontier
+        self._revisions = 0
+
+    @abstractmethod
+    async def do(self, step: Step) -> None:
+        """One request of the plan."""
 
     async def rest(self, pause: float) -> None:
         """Until the next request."""
         await asyncio.sleep(pause)
+
+    def _revised(self, airport: Airport, key: str) -> Airport:
+        self._revisions += 1
+        return revised(airport, key, f"{self._name}-{self._revisions}")
+
+
+class Reader(Client):
+    """A client that reads, and has the ledger judge what it saw."""
 
     async def do(self, step: Step) -> None:
         """One request of the plan."""
@@ -51,23 +88,11 @@ class Reader:
         return {} if document is None else {document.key: document}
 
 
-class Writer:
-    """A client that writes; every value that it sends carries a revision of its own."""
+class Writer(Client):
+    """A client that writes one document at a time."""
 
-    def __init__(
-        self,
-        name: str,
-        airports: Mapping[str, Airport],
-        service: AirportService,
-        ledger: Ledger,
-        tally: Tally,
-    ) -> None:
-        self._name = name
-        self._airports = airports
-        self._service = service
-        self._ledger = ledger
-        self._tally = tally
-        self._revisions = 0
+    def __init__(self, name: str, stage: Stage) -> None:
+        super().__init__(name, stage)
         self._verbs: dict[str, Callable[[str, float], Awaitable[object]]] = {
             "create": self._create,
             "put": self._put,
@@ -76,10 +101,6 @@ class Writer:
             "delete": self._delete,
             "flash": self._flash,
         }
-
-    async def rest(self, pause: float) -> None:
-        """Until the next request."""
-        await asyncio.sleep(pause)
 
     async def do(self, step: Step) -> None:
         """One request of the plan."""
@@ -178,31 +199,9 @@ class Writer:
             await asyncio.sleep(think)
         return document
 
-    def _revised(self, airport: Airport, key: str) -> Airport:
-        self._revisions += 1
-        return revised(airport, key, f"{self._name}-{self._revisions}")
 
-
-class Feed:
+class Feed(Client):
     """A client that stores or withdraws many documents with one request, where the backfill is."""
-
-    def __init__(
-        self,
-        name: str,
-        airports: Mapping[str, Airport],
-        service: AirportService,
-        ledger: Ledger,
-        tally: Tally,
-        *,
-        frontier: Frontier,
-    ) -> None:
-        self._name = name
-        self._airports = airports
-        self._service = service
-        self._ledger = ledger
-        self._tally = tally
-        self._frontier = frontier
-        self._revisions = 0
 
     async def rest(self, pause: float) -> None:
         """Until the next request: what the backfill takes into its hands it reads just then."""
@@ -213,9 +212,7 @@ class Feed:
 
     async def do(self, step: Step) -> None:
         """One request of the plan."""
-        self._revisions += 1
-        revision = f"{self._name}-{self._revisions}"
-        values = {key: revised(self._airports[key], key, revision) for key in step.keys}
+        values = {key: self._revised(self._airports[key], key) for key in step.keys}
         stored = step.kind == "put_many"
         attempts = [
             self._ledger.send(step.kind, key, value if stored else None)

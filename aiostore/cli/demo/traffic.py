@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from aiostore.cli.demo import plans
 from aiostore.cli.demo.airports import Airport
-from aiostore.cli.demo.clients import Feed, Reader, Writer
+from aiostore.cli.demo.clients import Client, Feed, Reader, Stage, Writer
 from aiostore.cli.demo.ledger import Ledger
 from aiostore.cli.demo.service import AirportService
 from aiostore.cli.demo.tally import Tally
@@ -39,19 +39,18 @@ class Traffic:
         self._tasks: list[asyncio.Task[None]] = []
         self.frontier = plans.Frontier()
         keys = plans.Keys(airports, seed)
-        self._clients: list[tuple[_Client, Iterator[plans.Step]]] = []
+        stage = Stage(service, airports, ledger, self.tally, self.frontier)
+        self._clients: list[tuple[Client, Iterator[plans.Step]]] = []
         for number in range(READERS):
-            plan = plans.reads(seed, f"r{number}", keys)
-            self._clients.append((Reader(service, ledger, self.tally), plan))
+            name = f"r{number}"
+            self._clients.append((Reader(name, stage), plans.reads(seed, name, keys)))
         for number in range(WRITERS):
             name = f"w{number}"
-            plan = plans.writes(seed, name, keys)
-            self._clients.append((Writer(name, airports, service, ledger, self.tally), plan))
+            self._clients.append((Writer(name, stage), plans.writes(seed, name, keys)))
         for number in range(FEEDS):
             name = f"f{number}"
             plan = plans.feed(seed, name, keys, self.frontier)
-            feeder = Feed(name, airports, service, ledger, self.tally, frontier=self.frontier)
-            self._clients.append((feeder, plan))
+            self._clients.append((Feed(name, stage), plan))
 
     async def __aenter__(self) -> Self:
         self._tasks = [
@@ -75,15 +74,9 @@ class Traffic:
             for task in self._tasks:
                 task.result()
 
-    async def _follow(self, client: "_Client", plan: Iterator[plans.Step]) -> None:
+    async def _follow(self, client: Client, plan: Iterator[plans.Step]) -> None:
         for step in plan:
             if self._stopping.is_set():
                 return
             await client.do(step)
             await client.rest(step.pause)
-
-
-class _Client(Protocol):
-    async def do(self, step: plans.Step) -> None: ...
-
-    async def rest(self, pause: float) -> None: ...
