@@ -54,7 +54,7 @@ async def main():
 asyncio.run(main())
 """
     run(fill, tmp_path)
-    assert run(block_with("backfill(store.adaptor)"), tmp_path) == "30 compared, 0 differ\n"
+    assert run(block_with("backfill(migration)"), tmp_path) == "30 compared, 0 differ\n"
     count = """
 import asyncio, aiostore
 async def main():

@@ -20,6 +20,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import Self
 
 from aiostore.errors import (
     ConfigurationError,
@@ -44,6 +45,7 @@ from aiostore.protocols import (
     Scan,
     Write,
 )
+from aiostore.store import Store
 from aiostore.versions import PROCESS_CLOCK
 
 _logger = logging.getLogger("aiostore.migration")
@@ -101,6 +103,21 @@ class MigrationAdaptor:
             atomic_writes=False,
             max_batch=min(ours.max_batch, theirs.max_batch),
         )
+
+    @classmethod
+    def of(cls, store: Store) -> Self:
+        """The migration that a store runs on.
+
+        Raises:
+            MigrationError: it runs on a plain adaptor.
+        """
+        if not isinstance(store.adaptor, cls):
+            raise MigrationError(
+                "the store is not configured as a migration: open it with current, target and "
+                "migration",
+                store=store.name,
+            )
+        return store.adaptor
 
     @property
     def name(self) -> str:

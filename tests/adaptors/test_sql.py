@@ -3,7 +3,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import aclosing, closing
+from contextlib import AsyncExitStack, aclosing, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from processes import FILL_DISK, child, unprivileged
 from sqlalchemy import event
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 import aiostore
 from aiostore.adaptors.sql import SQLAdaptor
@@ -646,3 +647,21 @@ async def test_a_mixed_batch(path: Path) -> None:
         assert await adaptor.purge(Purge("users", everything=True)) == 5
     finally:
         await adaptor.aclose()
+
+
+async def test_no_free_connection_is_unavailable(path: Path) -> None:
+    """An operation that gets no connection in time says so, and the next one works."""
+    adaptor = SQLAdaptor(str(path))
+    await adaptor.open()
+    engine = adaptor._engine
+    assert engine is not None
+    pool = engine.pool
+    assert isinstance(pool, AsyncAdaptedQueuePool)
+    pool._timeout = 0.01
+    async with AsyncExitStack() as others:
+        for _ in range(15):
+            await others.enter_async_context(engine.connect())
+        with pytest.raises(UnavailableError, match="in use"):
+            await adaptor.count("users")
+    assert await adaptor.count("users") == 0
+    await adaptor.aclose()

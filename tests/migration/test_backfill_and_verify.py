@@ -36,9 +36,8 @@ async def test_copies_everything_and_says_how_far_it_is() -> None:
     pair, seen = Pair(), list[Progress]()
     await filled(pair)
     async with pair.store() as store:
-        assert isinstance(store.adaptor, MigrationAdaptor)
         await rewrite(pair.current, replace(pair.current.held()["k0007"], body=None))
-        assert await backfill(store.adaptor, report=seen.append, chunk=7) == 101
+        assert await backfill(MigrationAdaptor.of(store), report=seen.append, chunk=7) == 101
         assert pair.equal()
         assert pair.current.held("d") == pair.target.held("d")
     shares = [progress.percent for progress in seen if progress.collection == "c"]
@@ -56,24 +55,22 @@ async def test_goes_on_where_it_was_interrupted() -> None:
     pair = Pair()
     await filled(pair)
     async with pair.store() as store:
-        assert isinstance(store.adaptor, MigrationAdaptor)
         stopped = asyncio.Event()
 
         def stop(progress: Progress) -> None:
             if progress.done == 40:
                 stopped.set()
 
-        run = asyncio.ensure_future(backfill(store.adaptor, report=stop, chunk=10))
+        run = asyncio.ensure_future(backfill(MigrationAdaptor.of(store), report=stop, chunk=10))
         await stopped.wait()
         run.cancel()
         await asyncio.wait([run])
     async with pair.store() as store:
-        assert isinstance(store.adaptor, MigrationAdaptor)
         seen: list[Progress] = []
-        assert await backfill(store.adaptor, report=seen.append, chunk=10) == 101
+        assert await backfill(MigrationAdaptor.of(store), report=seen.append, chunk=10) == 101
         assert 40 < seen[0].done < 100
         assert pair.equal()
-        assert await backfill(store.adaptor) == 101
+        assert await backfill(MigrationAdaptor.of(store)) == 101
 
 
 async def test_never_covers_a_newer_record() -> None:
@@ -84,10 +81,9 @@ async def test_never_covers_a_newer_record() -> None:
         c = store.collection("c")
         await c.put("k0001", {"n": "live"})
         await c.delete("k0002")
-        assert isinstance(store.adaptor, MigrationAdaptor)
-        await store.adaptor.drain()
+        await MigrationAdaptor.of(store).drain()
         live = pair.target.held()
-        assert await backfill(store.adaptor) == 2
+        assert await backfill(MigrationAdaptor.of(store)) == 2
         assert {key: pair.target.held()[key] for key in live} == live
         assert pair.equal()
 
@@ -97,7 +93,6 @@ async def test_waits_for_a_store_that_fails_for_a_while() -> None:
     pair = Pair()
     await filled(pair)
     async with pair.store() as store:
-        assert isinstance(store.adaptor, MigrationAdaptor)
         scan = pair.current.scan
         failures = iter([True, False, True])
 
@@ -109,13 +104,13 @@ async def test_waits_for_a_store_that_fails_for_a_while() -> None:
 
         pair.current.scan = failing  # type: ignore[assignment,method-assign]  # a fault
         with stamina.set_testing(True, attempts=5):
-            assert await backfill(store.adaptor, chunk=20) == 101
+            assert await backfill(MigrationAdaptor.of(store), chunk=20) == 101
             assert pair.equal()
             pair.target.down = True
             await store.collection("e").put("k", {})
             pair.current.scan = scan  # type: ignore[method-assign]  # mended
             with pytest.raises(UnavailableError):
-                await backfill(store.adaptor)
+                await backfill(MigrationAdaptor.of(store))
         pair.target.down = False
 
 
@@ -124,8 +119,7 @@ async def test_verify_names_each_kind_of_difference() -> None:
     pair = Pair()
     await filled(pair, 8)
     async with pair.store() as store:
-        migration = store.adaptor
-        assert isinstance(migration, MigrationAdaptor)
+        migration = MigrationAdaptor.of(store)
         await backfill(migration)
         assert (await verify(migration)).clean
         held = pair.target.held()
@@ -158,8 +152,7 @@ async def test_verify_repairs_when_told() -> None:
     pair = Pair()
     await filled(pair, 8)
     async with pair.store() as store:
-        migration = store.adaptor
-        assert isinstance(migration, MigrationAdaptor)
+        migration = MigrationAdaptor.of(store)
         await backfill(migration)
         held = pair.target.held()
         del pair.target._collections["c"]["k0001"]
@@ -178,8 +171,7 @@ async def test_a_live_write_is_no_difference() -> None:
     pair = Pair()
     await filled(pair, 50)
     async with pair.store() as store:
-        migration = store.adaptor
-        assert isinstance(migration, MigrationAdaptor)
+        migration = MigrationAdaptor.of(store)
         c = store.collection("c")
         await backfill(migration)
         done = asyncio.Event()
@@ -205,8 +197,7 @@ async def test_a_document_that_never_rests_is_unsettled() -> None:
     pair = Pair()
     await filled(pair, 3)
     async with pair.store() as store:
-        migration = store.adaptor
-        assert isinstance(migration, MigrationAdaptor)
+        migration = MigrationAdaptor.of(store)
         await backfill(migration)
         look = migration.repair.look
         number = 0
@@ -277,8 +268,7 @@ async def test_settling_leaves_alone_what_is_not_dead() -> None:
     pair = Pair()
     await filled(pair, 1)
     async with pair.store() as store:
-        migration = store.adaptor
-        assert isinstance(migration, MigrationAdaptor)
+        migration = MigrationAdaptor.of(store)
         await backfill(migration)
         before = pair.target.held()
         id_ = DocumentId("c", "k0000")

@@ -39,8 +39,7 @@ async def test_every_write_reaches_both_stores_alike(pair: Pair) -> None:
         await c.put_many({f"many {n}": {"n": n} for n in range(5)})
         await c.delete("many 1")
         await c.delete_many(["many 2", "never there"])
-        assert isinstance(store.adaptor, MigrationAdaptor)
-        await store.adaptor.drain()
+        await MigrationAdaptor.of(store).drain()
         assert pair.equal()
         assert sorted(k for k, r in pair.target.held().items() if r.body is None) == [
             "many 1",
@@ -74,8 +73,7 @@ async def test_a_rejected_write_is_never_left_in_the_target(pair: Pair, late: st
             AlreadyExistsError,
             ConflictError,
         ]
-        assert isinstance(store.adaptor, MigrationAdaptor)
-        await store.adaptor.drain()
+        await MigrationAdaptor.of(store).drain()
         assert pair.equal()
         assert pair.target.held()["k"].version == second.version
 
@@ -87,8 +85,7 @@ async def test_a_rejected_create_is_settled_where_only_the_target_took_it(pair: 
     async with pair.store() as store:
         with pytest.raises(AlreadyExistsError):
             await store.collection("c").create("k", {"n": "duplicate"})
-        assert isinstance(store.adaptor, MigrationAdaptor)
-        await store.adaptor.drain()
+        await MigrationAdaptor.of(store).drain()
         assert pair.target.held()["k"].version == standing.version
 
 
@@ -99,8 +96,7 @@ async def test_a_write_that_the_target_was_not_ready_for_is_issued_again(pair: P
     async with pair.store() as store:
         updated = await store.collection("c").replace("k", {"n": 2}, version=standing.version)
         assert updated.created_at == standing.created_at
-        assert isinstance(store.adaptor, MigrationAdaptor)
-        await store.adaptor.drain()
+        await MigrationAdaptor.of(store).drain()
         assert pair.equal()
 
 
@@ -116,8 +112,7 @@ async def test_a_cancelled_caller_leaves_both_legs_to_end(pair: Pair) -> None:
         with pytest.raises(asyncio.CancelledError):
             await caller
         pair.target.hangs.set()
-        assert isinstance(store.adaptor, MigrationAdaptor)
-        await store.adaptor.drain()
+        await MigrationAdaptor.of(store).drain()
         assert pair.target.held()["k"] == pair.current.held()["k"]
 
 
@@ -128,8 +123,7 @@ async def test_a_caller_is_answered_even_if_the_legs_are_torn_down(pair: Pair) -
         caller = asyncio.ensure_future(store.collection("c").put("k", {"n": 1}))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert isinstance(store.adaptor, MigrationAdaptor)
-        [job] = store.adaptor._jobs
+        [job] = MigrationAdaptor.of(store)._jobs
         job.cancel()
         with pytest.raises(UnavailableError, match="not known"):
             await caller
@@ -337,8 +331,14 @@ async def test_configuration_opens_a_migration(configured: Store) -> None:
     """A mapping with current, target and a name is all that a service changes."""
     async with configured as store:
         await store.collection("c").put("k", {"n": 1})
-        assert isinstance(store.adaptor, MigrationAdaptor)
-        assert (await verify(store.adaptor)).clean
+        assert (await verify(MigrationAdaptor.of(store))).clean
+
+
+async def test_a_plain_store_is_no_migration() -> None:
+    """Whoever asks a plain store for its migration is told what to configure."""
+    async with Store(MemoryAdaptor()) as store:
+        with pytest.raises(MigrationError, match="not configured as a migration"):
+            MigrationAdaptor.of(store)
 
 
 def _create(key: str) -> Write:

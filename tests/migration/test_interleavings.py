@@ -61,8 +61,7 @@ async def run(seed: int) -> list[str]:
         ]
         await asyncio.gather(*clients, _copies(one.adaptor, seed), _mends(other.adaptor, seed))
         for store in (one, other):
-            assert isinstance(store.adaptor, MigrationAdaptor)
-            await store.adaptor.drain()
+            await MigrationAdaptor.of(store).drain()
     return _violations(pair, history)
 
 

@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 import msgspec
 from sqlalchemy import URL, Connection, delete, event, false, func, insert, inspect, or_, select
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from aiostore.adaptors.sql import _statements
 from aiostore.adaptors.sql._dialects import SQLITE, error_code
 from aiostore.adaptors.sql._tables import LAYOUT_VERSION, documents, layout, metadata
-from aiostore.errors import ConfigurationError, StoreError
+from aiostore.errors import ConfigurationError, StoreError, UnavailableError
 from aiostore.keys import end_of_prefix, segment_of
 from aiostore.protocols import (
     Absent,
@@ -174,6 +175,11 @@ class SQLAdaptor:
                 error_code(cause), (StoreError, "the database refused")
             )
             raise kind(f"{advice}: {cause}", store=self.name) from error
+        except PoolTimeoutError as error:
+            raise UnavailableError(
+                "all connections were in use for too long: ask for less at the same time",
+                store=self.name,
+            ) from error
 
     def _find(self) -> None:
         """In a thread and without aiosqlite, which leaves its own behind when it cannot connect."""
