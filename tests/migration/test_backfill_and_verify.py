@@ -2,6 +2,8 @@
 
 import asyncio
 import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,17 @@ async def filled(pair: Pair, number: int = 100) -> None:
         values = {f"k{n:04}": {"n": n} for n in range(number)}
         await plain.collection("c").put_many(values)
         await plain.collection("d").put("k", {"n": 0})
+
+
+@asynccontextmanager
+async def copied(number: int) -> AsyncIterator[tuple[Pair, MigrationAdaptor, Store]]:
+    """A pair whose documents have been copied, its migration, and a store on that."""
+    pair = Pair()
+    await filled(pair, number)
+    async with pair.store() as store:
+        migration = MigrationAdaptor.of(store)
+        await backfill(migration)
+        yield pair, migration, store
 
 
 async def rewrite(adaptor: MemoryAdaptor, record: Record) -> None:
@@ -116,11 +129,7 @@ async def test_waits_for_a_store_that_fails_for_a_while() -> None:
 
 async def test_verify_names_each_kind_of_difference() -> None:
     """What is missing, behind, ahead or corrupt in the target is found and named."""
-    pair = Pair()
-    await filled(pair, 8)
-    async with pair.store() as store:
-        migration = MigrationAdaptor.of(store)
-        await backfill(migration)
+    async with copied(8) as (pair, migration, _):
         assert (await verify(migration)).clean
         held = pair.target.held()
         del pair.target._collections["c"]["k0001"]
@@ -149,11 +158,7 @@ async def test_verify_names_each_kind_of_difference() -> None:
 
 async def test_verify_repairs_when_told() -> None:
     """With repair the target is made equal, what is ahead after the grace; then it is clean."""
-    pair = Pair()
-    await filled(pair, 8)
-    async with pair.store() as store:
-        migration = MigrationAdaptor.of(store)
-        await backfill(migration)
+    async with copied(8) as (pair, migration, _):
         held = pair.target.held()
         del pair.target._collections["c"]["k0001"]
         await rewrite(pair.target, replace(held["k0004"], body='{"n":"other"}'))
@@ -168,12 +173,8 @@ async def test_verify_repairs_when_told() -> None:
 
 async def test_a_live_write_is_no_difference() -> None:
     """Under steady writing a verification of equal stores finds nothing."""
-    pair = Pair()
-    await filled(pair, 50)
-    async with pair.store() as store:
-        migration = MigrationAdaptor.of(store)
+    async with copied(50) as (_, migration, store):
         c = store.collection("c")
-        await backfill(migration)
         done = asyncio.Event()
 
         async def write(number: int) -> None:
@@ -194,11 +195,7 @@ async def test_a_live_write_is_no_difference() -> None:
 
 async def test_a_document_that_never_rests_is_unsettled() -> None:
     """A document that differs and changes at every look is reported, not taken for equal."""
-    pair = Pair()
-    await filled(pair, 3)
-    async with pair.store() as store:
-        migration = MigrationAdaptor.of(store)
-        await backfill(migration)
+    async with copied(3) as (pair, migration, _):
         look = migration.repair.look
         number = 0
 
@@ -265,11 +262,7 @@ async def test_suspects_are_bounded(
 
 async def test_settling_leaves_alone_what_is_not_dead() -> None:
     """Only the very version that is dead is taken out of the target."""
-    pair = Pair()
-    await filled(pair, 1)
-    async with pair.store() as store:
-        migration = MigrationAdaptor.of(store)
-        await backfill(migration)
+    async with copied(1) as (pair, migration, _):
         before = pair.target.held()
         id_ = DocumentId("c", "k0000")
         await migration.repair.settle({id_: "f" * 32})
