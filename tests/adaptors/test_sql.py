@@ -665,3 +665,25 @@ async def test_no_free_connection_is_unavailable(path: Path) -> None:
             await adaptor.count("users")
     assert await adaptor.count("users") == 0
     await adaptor.aclose()
+
+
+PUT_ONE = """
+import asyncio, sys, aiostore
+
+async def main():
+    async with aiostore.open_store(f"sqlite:///{sys.argv[1]}") as store:
+        await store.collection("users").put(sys.argv[2], {})
+
+asyncio.run(main())
+"""
+
+
+def test_several_processes_may_start_at_once(path: Path) -> None:
+    """A database that is not there yet is made once, by whichever comes first; none fails."""
+    processes = [child(PUT_ONE, path, number) for number in range(6)]
+    for process in processes:
+        with process:
+            process.communicate()
+    assert [process.returncode for process in processes] == [0] * 6
+    assert peek(path, "SELECT count(*) FROM aiostore_documents") == [(6,)]
+    assert peek(path, "SELECT version FROM aiostore_schema") == [(1,)]
