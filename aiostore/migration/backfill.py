@@ -13,6 +13,7 @@ from datetime import timedelta
 import msgspec
 import stamina
 
+from aiostore.codecs import codec_for
 from aiostore.errors import UnavailableError
 from aiostore.migration import rows
 from aiostore.migration.adaptor import MigrationAdaptor
@@ -31,6 +32,9 @@ class Checkpoint(msgspec.Struct, frozen=True):
     done: int = 0
     copied: int = 0
     finished: bool = False
+
+
+_CODEC = codec_for(Checkpoint)
 
 
 async def backfill(
@@ -121,7 +125,7 @@ async def _load(migration: MigrationAdaptor, collection: str) -> Checkpoint:
     [record] = await migration.target.read([checkpoint_id(migration.migration, collection)])
     if record is None or record.body is None:
         return Checkpoint()
-    return msgspec.json.decode(record.body, type=Checkpoint)
+    return _CODEC.decode(record.body)
 
 
 async def _save(migration: MigrationAdaptor, collection: str, checkpoint: Checkpoint) -> None:

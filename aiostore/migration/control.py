@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from aiostore.codecs import codec_for
 from aiostore.errors import MigrationError
 from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.migration.rows import is_users
@@ -32,6 +33,9 @@ class Control(msgspec.Struct, frozen=True, omit_defaults=True):
     role: Role
     finished: bool = False
     refusal: str | None = None
+
+
+_CODEC = codec_for(Control)
 
 
 def checkpoint_id(migration: str, collection: str) -> DocumentId:
@@ -98,7 +102,7 @@ async def _read(adaptor: Adaptor) -> Control | None:
     [record] = await adaptor.read([CONTROL_ID])
     if record is None or record.body is None:
         return None
-    return msgspec.json.decode(record.body, type=Control)
+    return _CODEC.decode(record.body)
 
 
 async def _write(adaptor: Adaptor, control: Control) -> None:

@@ -3,10 +3,17 @@
 import pytest
 from faults import FaultyAdaptor, Pair
 
-from aiostore.errors import ConfigurationError, InvalidKeyError, MigrationError
+from aiostore.errors import (
+    ConfigurationError,
+    CorruptRecordError,
+    InvalidKeyError,
+    MigrationError,
+)
 from aiostore.migration import MigrationAdaptor, backfill, control, finish, verify
 from aiostore.opening import open_adaptor
-from aiostore.store import Store
+from aiostore.protocols import DocumentId, Newer, Record, Write
+from aiostore.store import CONTROL_ID, Store
+from aiostore.versions import PROCESS_CLOCK
 
 
 async def finished(pair: Pair) -> None:
@@ -158,3 +165,16 @@ def test_a_migration_has_a_proper_name() -> None:
     """The name becomes a part of keys, so it keeps to the rules of names."""
     with pytest.raises(InvalidKeyError):
         MigrationAdaptor(FaultyAdaptor(), FaultyAdaptor(), name="no spaces, please")
+
+
+@pytest.mark.parametrize("id_", [CONTROL_ID, control.checkpoint_id("test", "c")])
+async def test_a_damaged_record_of_the_migration_is_told(id_: DocumentId) -> None:
+    """What the migration keeps in the target is read like any document: damage has its error."""
+    pair = Pair()
+    async with pair.store() as store:
+        await store.collection("c").put("k", {})
+    damaged = Record(id_, '{"migration":1,"done":"x"}', PROCESS_CLOCK.next(), 1, 1)
+    await pair.target.write([Write(damaged, Newer())])
+    with pytest.raises(CorruptRecordError, match="does not fit"):
+        async with pair.store() as store:
+            await backfill(MigrationAdaptor.of(store))
