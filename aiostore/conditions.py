@@ -2,23 +2,38 @@
 
 import msgspec
 
-from aiostore.protocols import Absent, Condition, Exactly, Outcome, Purge, Record, Write
+from aiostore.protocols import (
+    Absent,
+    Check,
+    Condition,
+    DocumentId,
+    Exactly,
+    Outcome,
+    Purge,
+    Record,
+    Write,
+)
 
 
-def decide(write: Write, standing: Record | None) -> Outcome:
-    """The outcome of `write` where `standing` stands; the caller keeps it from changing meanwhile.
+def decide(item: Write | Check, standing: Record | None) -> Outcome:
+    """The outcome of `item` where `standing` stands; the caller keeps it from changing meanwhile.
 
-    If applied, the outcome's record is what has to be stored; None means that nothing is to be
-    left there.
+    If a write is applied, the outcome's record is what has to be stored; None means that nothing is
+    to be left there.
     """
-    if not _holds(write, standing):
-        return Outcome(applied=False, record=standing)
-    if write.erase:
-        return Outcome(applied=True, record=None)
-    if write.keep_created_at and standing is not None and isinstance(write.condition, Exactly):
-        kept = msgspec.structs.replace(write.record, created_at=standing.created_at)
-        return Outcome(applied=True, record=kept)
-    return Outcome(applied=True, record=write.record)
+    if isinstance(item, Check):
+        return Outcome(applied=_permits(item, standing), record=standing)
+    return _decide_write(item, standing)
+
+
+def place_of(item: Write | Check) -> DocumentId:
+    """The id of the record that it is about."""
+    return item.id if isinstance(item, Check) else item.record.id
+
+
+def is_alive(record: Record, moment: int) -> bool:
+    """Whether it is a document, no tombstone, that has not expired at `moment`."""
+    return record.body is not None and (record.expires_at is None or record.expires_at > moment)
 
 
 def is_doomed(record: Record, request: Purge) -> bool:
@@ -34,6 +49,17 @@ def is_doomed(record: Record, request: Purge) -> bool:
     )
 
 
+def _decide_write(write: Write, standing: Record | None) -> Outcome:
+    if not _holds(write, standing):
+        return Outcome(applied=False, record=standing)
+    if write.erase:
+        return Outcome(applied=True, record=None)
+    if write.keep_created_at and standing is not None and isinstance(write.condition, Exactly):
+        kept = msgspec.structs.replace(write.record, created_at=standing.created_at)
+        return Outcome(applied=True, record=kept)
+    return Outcome(applied=True, record=write.record)
+
+
 def _holds(write: Write, standing: Record | None) -> bool:
     condition = write.condition
     if standing is None:
@@ -41,6 +67,14 @@ def _holds(write: Write, standing: Record | None) -> bool:
     if write.mark is not None and standing.mark is not write.mark:
         return False
     return _holds_on(condition, standing, write.record.version)
+
+
+def _permits(check: Check, standing: Record | None) -> bool:
+    if standing is None:
+        return isinstance(check.condition, Absent)
+    if check.mark is not None and standing.mark is not check.mark:
+        return False
+    return _holds_on(check.condition, standing, version="")
 
 
 def _holds_on(condition: Condition, standing: Record, version: str) -> bool:

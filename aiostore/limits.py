@@ -118,6 +118,17 @@ def check_value(value: object, limits: Limits, arrays: Arrays = list) -> None:
         raise InvalidValueError("the document is nested too deep, or holds itself") from error
 
 
+def check_scalar(value: object) -> None:
+    """Nothing, if `value` is a text, a number, a boolean or None that a document could hold.
+
+    Raises:
+        InvalidValueError: it is not.
+    """
+    fault = _fault_of_leaf(value)
+    if fault is not None:
+        raise InvalidValueError(f"{value!r:.80}: {fault}")
+
+
 def check_body(body: str, limits: Limits) -> None:
     """Nothing, if the encoded document is not too large.
 

@@ -14,6 +14,8 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
+from aiostore.filters import Filter
+
 
 class DocumentId(NamedTuple):
     """Where a document is: compared and ordered by collection, then by key, by code point."""
@@ -101,14 +103,28 @@ class Write(Struct, frozen=True):
     erase: bool = False
 
 
-class Outcome(Struct, frozen=True):
-    """The answer to one write.
+class Check(Struct, frozen=True):
+    """A condition on a record that stays as it is; one of the items of `write_atomic`.
 
     Attributes:
-        applied: whether the condition held and the write took effect.
+        id: the record's place.
+        condition: what must stand there.
+        mark: the mark that a standing record must have, or None for any.
+    """
+
+    id: DocumentId
+    condition: Absent | Exactly
+    mark: Mark | None = None
+
+
+class Outcome(Struct, frozen=True):
+    """The answer to one write or check.
+
+    Attributes:
+        applied: whether the condition held and the write, if it is one, took effect.
         record: what stands there now: after an applied write the record as it was stored (None
-            after an erasure), after a refused one the record that refused it (None if nothing
-            stood there).
+            after an erasure), after a refused one the record that refused it, for a check in
+            either case what it met (None if nothing stood there).
     """
 
     applied: bool
@@ -126,6 +142,9 @@ class Scan(Struct, frozen=True):
         segments: into how many segments the keys are divided. Which segment a key falls into
             depends on the key and on this number alone.
         chunk: about how many records to yield at a time; a hint.
+        where: leave out records that do not match, as far as the engine can. Made of the kinds
+            that the capabilities name and of `plain` names of fields alone. Tombstones never
+            match; whether a document has expired is no matter.
     """
 
     collection: str
@@ -134,6 +153,7 @@ class Scan(Struct, frozen=True):
     segment: int = 0
     segments: int = 1
     chunk: int = 500
+    where: Filter | None = None
 
 
 class Purge(Struct, frozen=True):
@@ -163,6 +183,9 @@ class Capabilities(Struct, frozen=True):
         atomic_writes: `write_atomic` works; otherwise it raises `UnsupportedError`.
         max_batch: most items in one `read` or `write`.
         max_atomic: most items in one `write_atomic`; 0 without `atomic_writes`.
+        filters: the kinds of filters (`aiostore.filters.kinds_of`) that a scan narrows down by.
+        read_lanes: how many calls of `read` may gain by being under way at once.
+        write_lanes: how many calls of `write`.
     """
 
     persistent: bool
@@ -170,6 +193,9 @@ class Capabilities(Struct, frozen=True):
     atomic_writes: bool
     max_batch: int
     max_atomic: int = 0
+    filters: frozenset[str] = frozenset()
+    read_lanes: int = 1
+    write_lanes: int = 1
 
 
 class Adaptor(Protocol):
@@ -182,9 +208,10 @@ class Adaptor(Protocol):
 
     Every method: does not block the event loop; lets cancellation through at once and leaves every
     record whole, the old or the new one; raises `UnavailableError` if the engine cannot be
-    reached or does not answer (after a write it is then not known whether it took effect),
-    `CorruptRecordError` for data that cannot be read, and plain `StoreError`, with its cause, for
-    an error that it does not know.
+    reached or does not answer (after a write it is then not known whether it, or a part of it,
+    took effect), `CorruptRecordError` for data that cannot be read, and plain `StoreError`, with
+    its cause, for an error that it does not know. Any error but `UnavailableError` means that
+    nothing of this call took effect; the caller may try its items one by one.
     """
 
     @property
@@ -229,12 +256,13 @@ class Adaptor(Protocol):
         """
         ...
 
-    async def write_atomic(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
+    async def write_atomic(self, items: Sequence[Write | Check], /) -> Sequence[Outcome]:
         """Apply all writes in one step if every condition holds, otherwise none of them.
 
-        When one is refused, the outcomes tell which (`applied` is false for them) and what stands
-        there; for the others `applied` tells that their own condition held, though nothing was
-        stored.
+        Whatever the engine crashes on, all or none are there afterwards. When one is refused, the
+        outcomes tell which (`applied` is false for them) and what stands there; for the others
+        `applied` tells that their own condition held, though nothing was stored. A `read` of many
+        ids that is under way meanwhile may see a part of it.
 
         Raises:
             UnsupportedError: the capabilities say that it does not exist here.
@@ -246,15 +274,19 @@ class Adaptor(Protocol):
 
         Tombstones and expired documents are among them. Not a snapshot: a record that is there
         and unchanged from start to end is yielded exactly once, one that is written meanwhile at
-        most once, in its state of some moment during the scan. Constant memory, but for what the
-        adaptor's own page says. `aclose` of the generator, at any point, releases everything.
+        most once, in its state of some moment during the scan. A record that does not match
+        `where` may come all the same; one that matches is never left out. Constant memory, but
+        for what the adaptor's own page says. `aclose` of the generator, at any point, releases
+        everything.
         """
         ...
 
-    async def count(self, collection: str, /) -> int:
-        """How many records the collection holds, tombstones and expired ones included.
+    async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
+        """How many records the collection holds.
 
-        For progress and planning; an adaptor may answer with the engine's estimate.
+        Without `alive_at`, for progress and planning: tombstones and expired ones included, and
+        the engine's estimate may do. With it, exactly the documents: no tombstones, and none that
+        has expired at that moment (microseconds since 1970 UTC).
         """
         ...
 

@@ -29,7 +29,7 @@ from urllib.parse import unquote
 import filelock
 import msgspec
 
-from aiostore.conditions import decide, is_doomed
+from aiostore.conditions import decide, is_alive, is_doomed
 from aiostore.errors import (
     ConfigurationError,
     CorruptRecordError,
@@ -40,6 +40,7 @@ from aiostore.errors import (
 from aiostore.keys import segment_of
 from aiostore.protocols import (
     Capabilities,
+    Check,
     DocumentId,
     Mark,
     Outcome,
@@ -121,7 +122,7 @@ class FileAdaptor:
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
         return await self._run(self._writer, self._write_all, writes)
 
-    async def write_atomic(self, _: Sequence[Write], /) -> Sequence[Outcome]:
+    async def write_atomic(self, _: Sequence[Write | Check], /) -> Sequence[Outcome]:
         raise UnsupportedError(
             "files cannot be written atomically together: use a SQL store or memory for that",
             store=self.name,
@@ -137,8 +138,8 @@ class FileAdaptor:
             if chunk:
                 yield chunk
 
-    async def count(self, collection: str, /) -> int:
-        return await self._run(self._readers, lambda: sum(1 for _ in self._names(collection)))
+    async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
+        return await self._run(self._readers, self._count, collection, alive_at)
 
     async def collections(self) -> Sequence[str]:
         return await self._run(self._readers, self._list_collections)
@@ -305,6 +306,15 @@ class FileAdaptor:
             for entry in entries:
                 if entry.name.endswith(_SUFFIX) and not entry.name.startswith("."):
                     yield folder / entry.name
+
+    def _count(self, collection: str, alive_at: int | None) -> int:
+        if alive_at is None:
+            return sum(1 for _ in self._names(collection))
+        count = 0
+        for path in self._names(collection):
+            with suppress(FileNotFoundError):  # removed meanwhile
+                count += is_alive(self._parsed(collection, path, path.read_bytes()), alive_at)
+        return count
 
     def _list_collections(self) -> list[str]:
         with os.scandir(self._folder) as entries:

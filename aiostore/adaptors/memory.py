@@ -13,11 +13,12 @@ from itertools import islice
 from msgspec import Struct
 from sortedcontainers import SortedDict
 
-from aiostore.conditions import decide, is_doomed
+from aiostore.conditions import decide, is_alive, is_doomed, place_of
 from aiostore.errors import ConfigurationError
 from aiostore.keys import end_of_prefix, segment_of
 from aiostore.protocols import (
     Capabilities,
+    Check,
     DocumentId,
     Outcome,
     Purge,
@@ -64,11 +65,12 @@ class MemoryAdaptor:
             outcomes.append(outcome)
         return outcomes
 
-    async def write_atomic(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
-        outcomes = [decide(write, self._standing(write.record.id)) for write in writes]
+    async def write_atomic(self, items: Sequence[Write | Check], /) -> Sequence[Outcome]:
+        outcomes = [decide(item, self._standing(place_of(item))) for item in items]
         if all(outcome.applied for outcome in outcomes):
-            for write, outcome in zip(writes, outcomes, strict=True):
-                self._store(write, outcome)
+            for item, outcome in zip(items, outcomes, strict=True):
+                if isinstance(item, Write):
+                    self._store(item, outcome)
         return outcomes
 
     async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
@@ -88,8 +90,11 @@ class MemoryAdaptor:
                 yield chunk
             start, inclusive = keys[-1], False
 
-    async def count(self, collection: str, /) -> int:
-        return len(self._collections.get(collection, ()))
+    async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
+        records = self._collections.get(collection, SortedDict())
+        if alive_at is None:
+            return len(records)
+        return sum(is_alive(record, alive_at) for record in records.values())
 
     async def collections(self) -> Sequence[str]:
         return [name for name, records in self._collections.items() if records]

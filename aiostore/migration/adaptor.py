@@ -36,6 +36,7 @@ from aiostore.migration.repair import Repair
 from aiostore.protocols import (
     Adaptor,
     Capabilities,
+    Check,
     DocumentId,
     Mark,
     Newer,
@@ -102,6 +103,9 @@ class MigrationAdaptor:
             shared=ours.shared and theirs.shared,
             atomic_writes=False,
             max_batch=min(ours.max_batch, theirs.max_batch),
+            filters=ours.filters,
+            read_lanes=ours.read_lanes,
+            write_lanes=min(ours.write_lanes, theirs.write_lanes),
         )
 
     @classmethod
@@ -186,7 +190,7 @@ class MigrationAdaptor:
         job.add_done_callback(self._jobs.discard)
         return await answer
 
-    async def write_atomic(self, _: Sequence[Write], /) -> Sequence[Outcome]:
+    async def write_atomic(self, _: Sequence[Write | Check], /) -> Sequence[Outcome]:
         raise UnsupportedError(
             "documents cannot be written atomically together during a migration yet",
             store=self.name,
@@ -200,8 +204,8 @@ class MigrationAdaptor:
         finally:
             await chunks.aclose()
 
-    async def count(self, collection: str, /) -> int:
-        return await self.current.count(collection)
+    async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
+        return await self.current.count(collection, alive_at=alive_at)
 
     async def collections(self) -> Sequence[str]:
         return await self.current.collections()

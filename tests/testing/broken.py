@@ -10,6 +10,7 @@ from aiostore.conditions import decide
 from aiostore.protocols import (
     Absent,
     Capabilities,
+    Check,
     DocumentId,
     Exactly,
     Newer,
@@ -139,8 +140,8 @@ class PurgesTooMuch(MemoryAdaptor):
 class AppliesHalfAtomically(MemoryAdaptor):
     """Writes one by one and calls it atomic."""
 
-    async def write_atomic(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
-        return await self.write(writes)
+    async def write_atomic(self, items: Sequence[Write | Check], /) -> Sequence[Outcome]:
+        return await self.write([item for item in items if isinstance(item, Write)])
 
 
 class RoundsNumbers(MemoryAdaptor):

@@ -42,7 +42,7 @@ async def test_an_unexpected_error_is_told_with_its_place() -> None:
     """A check that ends with another error is broken, and its traceback is kept."""
 
     class Bursts(MemoryAdaptor):
-        async def count(self, collection: str, /) -> int:
+        async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
             raise ZeroDivisionError(collection)
 
     adaptor = Bursts()

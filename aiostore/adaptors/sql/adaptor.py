@@ -18,11 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from aiostore.adaptors.sql import _statements
 from aiostore.adaptors.sql._dialects import SQLITE, error_code
 from aiostore.adaptors.sql._tables import LAYOUT_VERSION, documents, layout, metadata
+from aiostore.conditions import decide, place_of
 from aiostore.errors import ConfigurationError, StoreError, UnavailableError
 from aiostore.keys import end_of_prefix, segment_of
 from aiostore.protocols import (
     Absent,
     Capabilities,
+    Check,
     Condition,
     DocumentId,
     Exactly,
@@ -115,8 +117,8 @@ class SQLAdaptor:
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
         return await self._run(self._write(writes))
 
-    async def write_atomic(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
-        return await self._run(self._write_atomic(writes))
+    async def write_atomic(self, items: Sequence[Write | Check], /) -> Sequence[Outcome]:
+        return await self._run(self._write_atomic(items))
 
     async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
         row = documents.c
@@ -140,8 +142,12 @@ class SQLAdaptor:
             if chunk:
                 yield chunk
 
-    async def count(self, collection: str, /) -> int:
-        statement = select(func.count()).where(documents.c.collection == collection)
+    async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
+        row = documents.c
+        statement = select(func.count()).where(row.collection == collection)
+        if alive_at is not None:
+            alive = or_(row.expires_at.is_(None), row.expires_at > alive_at)
+            statement = statement.where(row.body.is_not(None), alive)
         [row] = await self._run(self._rows(statement))
         return int(row[0])
 
@@ -269,13 +275,21 @@ class SQLAdaptor:
         async with self._transaction() as connection:
             return await self._outcomes(connection, writes)
 
-    async def _write_atomic(self, writes: Sequence[Write]) -> list[Outcome]:
+    async def _write_atomic(self, items: Sequence[Write | Check]) -> list[Outcome]:
+        writes = [item for item in items if isinstance(item, Write)]
+        checks = [item for item in items if isinstance(item, Check)]
         async with self._transaction() as connection:
-            outcomes = await self._outcomes(connection, writes)
-            if not all(outcome.applied for outcome in outcomes):
+            # The transaction holds the database's only lock for writing, so what a check reads
+            # stands until the end.
+            found = await self._standing(connection, [check.id for check in checks])
+            outcomes = {check.id: decide(check, found.get(check.id)) for check in checks}
+            written = await self._outcomes(connection, writes)
+            for write, outcome in zip(writes, written, strict=True):
+                outcomes[write.record.id] = outcome
+            if not all(outcome.applied for outcome in outcomes.values()):
                 await connection.exec_driver_sql("ROLLBACK")
                 await connection.exec_driver_sql(self._dialect.begin)
-        return outcomes
+        return [outcomes[place_of(item)] for item in items]
 
     async def _outcomes(
         self, connection: AsyncConnection, writes: Sequence[Write]
@@ -291,14 +305,19 @@ class SQLAdaptor:
                 for collection, key, created_at in await connection.execute(statement, parameters):
                     created[DocumentId(collection, key)] = created_at
         refused = [write.record.id for write in writes if write.record.id not in created]
-        standing: dict[DocumentId, Record] = {}
-        if refused:
-            rows = await connection.execute(_READ, _statements.identities(refused))
-            standing = {record.id: record for record in map(_statements.record_of, rows)}
+        standing = await self._standing(connection, refused)
         return [
             _outcome(write, created.get(write.record.id), standing.get(write.record.id))
             for write in writes
         ]
+
+    async def _standing(
+        self, connection: AsyncConnection, ids: Sequence[DocumentId]
+    ) -> dict[DocumentId, Record]:
+        if not ids:
+            return {}
+        rows = await connection.execute(_READ, _statements.identities(ids))
+        return {record.id: record for record in map(_statements.record_of, rows)}
 
     async def _purge(self, request: Purge) -> int:
         row = documents.c
