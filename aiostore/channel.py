@@ -11,7 +11,17 @@ from contextlib import aclosing, contextmanager
 from enum import Enum, auto
 
 from aiostore.errors import ClosedError, MigrationError, StoreError
-from aiostore.protocols import Adaptor, DocumentId, Mark, Outcome, Record, Scan, Write
+from aiostore.protocols import (
+    Adaptor,
+    Check,
+    DocumentId,
+    Mark,
+    Outcome,
+    Purge,
+    Record,
+    Scan,
+    Write,
+)
 
 
 class _State(Enum):
@@ -84,13 +94,35 @@ class Channel:
                 _check_mark(record)
         return found
 
-    async def write(self, writes: Sequence[Write]) -> list[Outcome]:
-        """The outcomes of `writes`, at most one batch of the adaptor's."""
+    async def write(self, write: Write) -> Outcome:
+        """The outcome of one write."""
+        [outcome] = await self.write_many([write])
+        if isinstance(outcome, StoreError):
+            raise outcome
+        return outcome
+
+    async def write_many(self, writes: Sequence[Write]) -> list[Outcome | StoreError]:
+        """The outcome of each of `writes`, any number of them on distinct ids, or its error."""
+        answers: list[Outcome | StoreError] = []
         with self._operation():
-            outcomes = list(await self.adaptor.write(writes))
+            for start in range(0, len(writes), self.max_batch):
+                batch = writes[start : start + self.max_batch]
+                try:
+                    with self._named():
+                        answers += await self.adaptor.write(batch)
+                except StoreError as error:
+                    answers += [error] * len(batch)
+            for answer in answers:
+                if isinstance(answer, Outcome) and not answer.applied:
+                    _check_mark(answer.record)
+        return answers
+
+    async def write_atomic(self, items: Sequence[Write | Check]) -> list[Outcome]:
+        """The outcomes of an atomic write, at most `max_atomic` items on distinct ids."""
+        with self._operation():
+            outcomes = list(await self.adaptor.write_atomic(items))
             for outcome in outcomes:
-                if not outcome.applied:
-                    _check_mark(outcome.record)
+                _check_mark(outcome.record)
         return outcomes
 
     async def scan(self, request: Scan) -> AsyncGenerator[Sequence[Record], None]:
@@ -110,9 +142,19 @@ class Channel:
         with self._operation():
             return await self.adaptor.collections()
 
+    async def count(self, collection: str, alive_at: int) -> int:
+        """How many documents a collection holds."""
+        with self._operation():
+            return await self.adaptor.count(collection, alive_at=alive_at)
+
+    async def purge(self, request: Purge) -> int:
+        """How many records were removed."""
+        with self._operation():
+            return await self.adaptor.purge(request)
+
     @property
     def max_batch(self) -> int:
-        """Most writes in one call of `write`."""
+        """Most items in one call of the adaptor's."""
         return self.adaptor.capabilities.max_batch
 
     def _batches(self, ids: Sequence[DocumentId]) -> Iterator[Sequence[DocumentId]]:

@@ -281,30 +281,25 @@ class Collection(Generic[T]):
         erase: bool = False,
     ) -> Outcome:
         write = Write(record, condition, Mark.LIVE, keep_created_at, erase)
-        [outcome] = await self._channel.write([write])
-        return outcome
+        return await self._channel.write(write)
 
     async def _apply_newer(self, records: list[Record], *, erase: bool) -> dict[str, Outcome]:
         """Put every record; one that a larger version refused again, with a version past it."""
         applied: dict[str, Outcome] = {}
         errors: dict[str, StoreError] = {}
         while records:
-            batch = records[: self._channel.max_batch]
-            records = records[len(batch) :]
-            writes = [Write(record, Newer(), Mark.LIVE, erase=erase) for record in batch]
-            try:
-                outcomes = await self._channel.write(writes)
-            except StoreError as error:
-                errors.update((record.id.key, error) for record in batch)
-                continue
-            for record, outcome in zip(batch, outcomes, strict=True):
-                if outcome.applied:
-                    applied[record.id.key] = outcome
-                    continue
-                try:
-                    records.append(self._renewed(record, outcome.record))
-                except CorruptRecordError as error:
-                    errors[record.id.key] = error
+            sent, records = records, []
+            writes = [Write(record, Newer(), Mark.LIVE, erase=erase) for record in sent]
+            for record, answer in zip(sent, await self._channel.write_many(writes), strict=True):
+                if isinstance(answer, StoreError):
+                    errors[record.id.key] = answer
+                elif answer.applied:
+                    applied[record.id.key] = answer
+                else:
+                    try:
+                        records.append(self._renewed(record, answer.record))
+                    except CorruptRecordError as error:
+                        errors[record.id.key] = error
         if errors:
             first = next(iter(errors.values()))
             raise BatchError(
