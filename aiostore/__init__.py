@@ -1,6 +1,7 @@
 """One async interface over many stores, and a live migration from any of them to any other."""
 
-from aiostore.collection import Collection, Document
+from aiostore.collection import Collection
+from aiostore.documents import Document, Page
 from aiostore.errors import (
     AlreadyExistsError,
     BatchError,
@@ -17,8 +18,10 @@ from aiostore.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from aiostore.filters import F
 from aiostore.limits import Limits
 from aiostore.opening import open_store
+from aiostore.queries import Plan
 from aiostore.store import Store
 
 __all__ = [
@@ -30,11 +33,14 @@ __all__ = [
     "ConflictError",
     "CorruptRecordError",
     "Document",
+    "F",
     "InvalidKeyError",
     "InvalidValueError",
     "Limits",
     "MigrationError",
     "NotFoundError",
+    "Page",
+    "Plan",
     "Store",
     "StoreError",
     "TooLargeError",

@@ -61,6 +61,15 @@ def codec_for(type_: type[T]) -> Codec[T]:
     )
 
 
+def decode_plain(body: str) -> dict[str, Any]:
+    """The value as a plain dict, whatever the collection's type.
+
+    Raises:
+        CorruptRecordError: the text is not JSON, or no object.
+    """
+    return _decoded(_plain, body)
+
+
 class _JSONCodec(Generic[T]):
     """Plain dicts, which hold JSON's own types only; a TypedDict's names and types are checked."""
 
@@ -149,6 +158,9 @@ def _decoder(type_: Any) -> Any:
         raise ConfigurationError(
             f"documents cannot be of the type {type_!r:.120}: {error}"
         ) from error
+
+
+_plain = msgspec.json.Decoder(dict[str, Any])
 
 
 def _encoded(plain: Any, limits: Limits) -> str:

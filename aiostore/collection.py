@@ -1,91 +1,64 @@
-"""The verbs: `Collection[T]`, and `Document[T]` that they return."""
+"""The verbs: `Collection[T]`."""
 
 import asyncio
 import inspect
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any, Generic, TypeVar, overload
 
 from aiostore.channel import Channel
-from aiostore.codecs import Codec
+from aiostore.documents import Document, Mapper, Page
 from aiostore.errors import (
-    AlreadyExistsError,
     BatchError,
     ConflictError,
     CorruptRecordError,
-    InvalidKeyError,
     InvalidValueError,
-    NotFoundError,
     StoreError,
 )
-from aiostore.limits import Limits, check_key, check_version
+from aiostore.filters import Filter
 from aiostore.protocols import (
     Absent,
     Condition,
-    DocumentId,
     Exactly,
     Mark,
     Newer,
     Outcome,
+    Purge,
     Record,
-    Scan,
     Write,
 )
-from aiostore.versions import VersionClock
+from aiostore.queries import LARGEST_PAGE, Answer, OrderBy, Plan, plan, query
 
 T = TypeVar("T")
 D = TypeVar("D")
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MISSING: Any = object()
+_KEPT: Any = object()
 _UPDATE_ATTEMPTS = 100
 _LONGEST_PAUSE = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Document(Generic[T]):
-    """A document as it stood when it was read or written.
-
-    Attributes:
-        key: its key within the collection.
-        value: its value, this object's own copy.
-        version: opaque and new at every write; fit for an HTTP ETag.
-        created_at: when it was created or put, in UTC.
-        updated_at: when this version was written, in UTC.
-        expires_at: from when on it counts as absent; None for never.
-    """
-
-    key: str
-    value: T
-    version: str
-    created_at: datetime
-    updated_at: datetime
-    expires_at: datetime | None = None
 
 
 class Collection(Generic[T]):
     """A named set of documents of one type; made by `Store.collection`.
 
     Every verb checks its arguments before anything is sent (`InvalidKeyError`,
-    `InvalidValueError`, `TooLargeError`) and raises `ClosedError` if the store is not open,
-    `UnavailableError` if the engine does not answer: after a write it is then not known whether
-    it took effect. A write that returns has taken effect.
+    `InvalidValueError`, `TooLargeError`) and raises `ClosedError` if the store is not open. What
+    the engine does not answer is sent again; if it stays away the verb raises `UnavailableError`:
+    after a write it is then not known whether it took effect. A write that returns has taken
+    effect.
+
+    A document whose time to live (`ttl`) is over is absent at once, for every verb.
     """
 
-    def __init__(
-        self, name: str, codec: Codec[T], channel: Channel, limits: Limits, clock: VersionClock
-    ) -> None:
-        self.name = name
-        self._codec = codec
+    def __init__(self, channel: Channel, mapper: Mapper[T]) -> None:
+        self.name = mapper.collection
         self._channel = channel
-        self._limits = limits
-        self._clock = clock
+        self._mapper = mapper
 
     def __repr__(self) -> str:
-        return f"<Collection {self.name!r} of {self._channel.adaptor.name}>"
+        return f"<Collection {self.name!r} of {self._mapper.store}>"
 
     @overload
     async def get(self, key: str) -> Document[T]: ...
@@ -99,84 +72,96 @@ class Collection(Generic[T]):
         Raises:
             NotFoundError: there is none, and no default was given.
         """
-        [record] = await self._channel.read([self._id(key)])
-        document = self._document(record)
+        document = self._mapper.document(await self._read(key))
         if document is not None:
             return document
         if default is _MISSING:
-            raise self._not_found(key)
+            raise self._mapper.not_found(key)
         return default
 
-    async def create(self, key: str, value: T) -> Document[T]:
-        """Store a document where there is none.
+    async def create(self, key: str, value: T, *, ttl: timedelta | None = None) -> Document[T]:
+        """Store a document where there is none; it expires after `ttl`, if that is given.
 
         Raises:
             AlreadyExistsError: there is one.
         """
-        record = self._record(key, value)
+        record = self._mapper.record(key, value, ttl=ttl)
         condition: Condition = Absent()
         while True:
             outcome = await self._apply(record, condition)
             if outcome.applied:
-                return self._stored(outcome)
+                return self._mapper.stored(outcome)
             standing = outcome.record
-            if self._is_there(standing):
-                raise AlreadyExistsError(
-                    "there is a document already: use put to overwrite it",
-                    current=self._document(standing),
-                    **self._where(key),
-                )
+            if self._mapper.is_there(standing):
+                raise self._mapper.already_exists(key, standing)
             condition = Absent() if standing is None else Exactly(standing.version)
-            record = self._renewed(record, standing)
+            record = self._mapper.renewed(record, standing)
 
-    async def put(self, key: str, value: T) -> Document[T]:
+    async def put(self, key: str, value: T, *, ttl: timedelta | None = None) -> Document[T]:
         """Store a document, whatever was there; its `created_at` is new.
 
-        `replace` and `update` keep `created_at`, and notice a competing write.
+        It expires after `ttl`, or never. `replace` and `update` keep `created_at`, and notice a
+        competing write.
         """
-        record = self._record(key, value)
+        record = self._mapper.record(key, value, ttl=ttl)
         while True:
             outcome = await self._apply(record, Newer())
             if outcome.applied:
-                return self._stored(outcome)
-            record = self._renewed(record, outcome.record)
+                return self._mapper.stored(outcome)
+            record = self._mapper.renewed(record, outcome.record)
 
-    async def replace(self, key: str, value: T, *, version: str) -> Document[T]:
-        """Store a new value in place of exactly this version.
+    async def replace(
+        self, key: str, value: T, *, version: str, ttl: timedelta | None = None
+    ) -> Document[T]:
+        """Store a new value in place of exactly this version; it expires after `ttl`, or never.
 
         Raises:
             ConflictError: another version stands there, in `current`.
             NotFoundError: there is no document.
         """
-        record = self._record(key, value, after=self._checked(key, version))
-        condition = Exactly(version, unexpired_at=record.updated_at)
-        outcome = await self._apply(record, condition, keep_created_at=True)
-        if not outcome.applied:
-            raise self._refusal(key, version, outcome.record)
-        return self._stored(outcome)
+        version = self._mapper.checked_version(key, version)
+        return await self._replace(self._mapper.record(key, value, ttl=ttl, after=version), version)
 
-    async def update(self, key: str, change: Callable[[T], T | Awaitable[T]]) -> Document[T]:
+    async def update(
+        self,
+        key: str,
+        change: Callable[[T], T | Awaitable[T]],
+        *,
+        ttl: timedelta | None = _KEPT,
+    ) -> Document[T]:
         """Read, change and replace, again from the start if another write came between.
 
         Args:
             key: the document's key.
             change: gets the value (a copy) and returns the new one, or an awaitable of it. Called
                 once for each attempt.
+            ttl: when the document is to expire from now, None for never. If it is not given the
+                document expires when it would have.
 
         Raises:
             NotFoundError: there is no document.
             ConflictError: 100 attempts met another write each.
         """
         for attempt in range(_UPDATE_ATTEMPTS):
-            document = await self.get(key)
+            standing = await self._read(key)
+            document = self._mapper.document(standing)
+            if standing is None or document is None:
+                raise self._mapper.not_found(key)
             changed = change(document.value)
             value: Any = await changed if inspect.isawaitable(changed) else changed
             if value is None:
                 raise InvalidValueError(
-                    "the change returned None: return the new value", **self._where(key)
+                    "the change returned None: return the new value", **self._mapper.where(key)
                 )
+            record = self._mapper.record(
+                key,
+                value,
+                ttl=None if ttl is _KEPT else ttl,
+                expires_at=standing.expires_at if ttl is _KEPT else None,
+                after=document.version,
+            )
             try:
-                return await self.replace(key, value, version=document.version)
+                return await self._replace(record, document.version)
             except ConflictError as error:
                 conflict = error
             if attempt:
@@ -198,21 +183,24 @@ class Collection(Generic[T]):
             ConflictError: another version stands there.
         """
         if version is not None:
+            version = self._mapper.checked_version(key, version)
             await self._delete_exactly(key, version, missing_ok=missing_ok)
         elif missing_ok:
-            tombstone = self._tombstone(key)
+            tombstone = self._mapper.tombstone(key)
             while not (outcome := await self._apply(tombstone, Newer(), erase=True)).applied:
-                tombstone = self._renewed(tombstone, outcome.record)
+                tombstone = self._mapper.renewed(tombstone, outcome.record)
         else:
             await self._delete_whatever_stands(key)
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Document[T]]:
         """The documents at `keys`, by key and in their order; missing ones are left out."""
-        ids = list(dict.fromkeys(map(self._id, keys)))
-        documents = [self._document(record) for record in await self._channel.read(ids)]
+        ids = list(dict.fromkeys(map(self._mapper.id, keys)))
+        documents = [self._mapper.document(record) for record in await self._channel.read(ids)]
         return {document.key: document for document in documents if document is not None}
 
-    async def put_many(self, values: Mapping[str, T]) -> dict[str, Document[T]]:
+    async def put_many(
+        self, values: Mapping[str, T], *, ttl: timedelta | None = None
+    ) -> dict[str, Document[T]]:
         """Put each value under its key; the documents stored, by key and in their order.
 
         Not one step: each put stands alone.
@@ -222,9 +210,9 @@ class Collection(Generic[T]):
                 key; the others are `done`.
         """
         self._channel.check_open()
-        records = [self._record(key, value) for key, value in values.items()]
+        records = [self._mapper.record(key, value, ttl=ttl) for key, value in values.items()]
         stored = await self._apply_newer(records, erase=False)
-        return {key: self._stored(stored[key]) for key in values}
+        return {key: self._mapper.stored(stored[key]) for key in values}
 
     async def delete_many(self, keys: Iterable[str]) -> None:
         """Remove the documents at `keys`, as far as there are any.
@@ -233,10 +221,10 @@ class Collection(Generic[T]):
             BatchError: as for `put_many`.
         """
         self._channel.check_open()
-        tombstones = [self._tombstone(id_.key) for id_ in dict.fromkeys(map(self._id, keys))]
-        await self._apply_newer(tombstones, erase=True)
+        ids = dict.fromkeys(map(self._mapper.id, keys))
+        await self._apply_newer([self._mapper.tombstone(id_.key) for id_ in ids], erase=True)
 
-    async def scan(
+    def scan(
         self, *, prefix: str = "", start_after: str | None = None
     ) -> AsyncGenerator[Document[T], None]:
         """All documents in the order of their keys (code points), in constant memory.
@@ -248,16 +236,120 @@ class Collection(Generic[T]):
             prefix: only keys that begin with it.
             start_after: only keys greater than it.
         """
-        for bound in (prefix, start_after):
-            if bound not in ("", None):
-                self._id(bound)
-        request = Scan(self.name, prefix=prefix, start_after=start_after)
-        async with aclosing(self._channel.scan(request)) as chunks:
-            async for chunk in chunks:
-                for record in chunk:
-                    document = self._document(record)
-                    if document is not None:
-                        yield document
+        self._check_bound(prefix)
+        if start_after is not None:
+            self._check_bound(start_after)
+        return self._answer(None, prefix, ()).documents(None, start_after)
+
+    def find(
+        self,
+        where: Filter | None = None,
+        *,
+        prefix: str = "",
+        order_by: OrderBy = (),
+        limit: int | None = None,
+        allow_scan: bool = True,
+    ) -> AsyncGenerator[Document[T], None]:
+        """The documents that match, in the order of their keys unless another is asked for.
+
+        Not a snapshot, as `scan`. Memory is constant, but with `order_by` it grows with `limit`,
+        or without one with the answer.
+
+        Args:
+            where: a filter made of `F`, as in `F.age >= 18`; see `aiostore.filters`.
+            prefix: only keys that begin with it.
+            order_by: a field or several, as in `"-age"` or `F.age.desc()`; where those are equal
+                documents come in the order of their keys. See `aiostore.filters.Order`.
+            limit: at most so many.
+            allow_scan: if false, a filter or an order that makes the store walk through documents
+                that are no part of the answer is refused; `explain` tells.
+
+        Raises:
+            InvalidValueError: the filter, the order or the limit is none.
+            UnsupportedError: it would scan and may not.
+        """
+        if limit is not None:
+            _check_number(limit, "a limit", 0, None)
+        answer = self._answer(where, prefix, order_by, allow_scan=allow_scan)
+        return answer.documents(limit)
+
+    async def page(
+        self,
+        where: Filter | None = None,
+        *,
+        size: int = 50,
+        cursor: str | None = None,
+        prefix: str = "",
+        order_by: OrderBy = (),
+        allow_scan: bool = True,
+    ) -> Page[T]:
+        """A part of what `find` answers, and the cursor of the next one.
+
+        A cursor stands for a place in the order, not for a number: documents that are created or
+        deleted meanwhile move no other to another page. It is good on every store that has the
+        documents, for the same query, with any `size`. It holds the values that the query sorts
+        by, as long as they are.
+
+        Args:
+            where: see `find`.
+            size: how many documents, 1 to 1000.
+            cursor: the `next_cursor` of the page before; None for the first page.
+            prefix: see `find`.
+            order_by: see `find`.
+            allow_scan: see `find`.
+
+        Raises:
+            InvalidValueError: the cursor is damaged or belongs to another query, or as for `find`.
+            UnsupportedError: as for `find`.
+        """
+        _check_number(size, "a page's size", 1, LARGEST_PAGE)
+        return await self._answer(where, prefix, order_by, allow_scan=allow_scan).page(size, cursor)
+
+    async def count(
+        self, where: Filter | None = None, *, prefix: str = "", allow_scan: bool = True
+    ) -> int:
+        """How many documents there are, or match; arguments and errors as for `find`."""
+        if where is None and prefix == "":
+            return await self._channel.count(self.name, self._mapper.clock.now())
+        return await self._answer(where, prefix, (), allow_scan=allow_scan).count()
+
+    def explain(
+        self, where: Filter | None = None, *, prefix: str = "", order_by: OrderBy = ()
+    ) -> Plan:
+        """How this store would answer `find` with these arguments; nothing is sent."""
+        asked = query(where, self._check_bound(prefix), order_by)
+        return plan(asked, self._mapper.store, self._channel.adaptor.capabilities)
+
+    async def clear(self) -> int:
+        """Remove everything for good; returns how many records that were.
+
+        A document that is written meanwhile may stay.
+        """
+        return await self._channel.purge(Purge(self.name, everything=True))
+
+    async def purge_expired(self) -> int:
+        """Free the room that expired documents take; returns how many were removed.
+
+        They are absent since they have expired, whether or not this is ever called. A document
+        that is written afresh meanwhile stays. A store in the midst of a migration puts it off.
+        """
+        # Expired is what expires at this moment, too.
+        return await self._channel.purge(
+            Purge(self.name, expired_before=self._mapper.clock.now() + 1)
+        )
+
+    async def _read(self, key: str) -> Record | None:
+        id_ = self._mapper.id(key)
+        with self._mapper.located(key):
+            [record] = await self._channel.read([id_])
+        return record
+
+    async def _replace(self, record: Record, version: str) -> Document[T]:
+        condition = Exactly(version, unexpired_at=record.updated_at)
+        outcome = await self._apply(record, condition, keep_created_at=True)
+        if not outcome.applied:
+            raise self._mapper.refusal(record.id.key, version, outcome.record)
+        return self._mapper.stored(outcome)
 
     async def _delete_whatever_stands(self, key: str) -> None:
         while True:
@@ -266,11 +358,11 @@ class Collection(Generic[T]):
                 return await self._delete_exactly(key, document.version, missing_ok=False)
 
     async def _delete_exactly(self, key: str, version: str, *, missing_ok: bool) -> None:
-        tombstone = self._tombstone(key, after=self._checked(key, version))
+        tombstone = self._mapper.tombstone(key, after=version)
         condition = Exactly(version, unexpired_at=tombstone.updated_at)
         outcome = await self._apply(tombstone, condition, erase=True)
-        if not outcome.applied and not (missing_ok and not self._is_there(outcome.record)):
-            raise self._refusal(key, version, outcome.record)
+        if not outcome.applied and not (missing_ok and not self._mapper.is_there(outcome.record)):
+            raise self._mapper.refusal(key, version, outcome.record)
 
     async def _apply(
         self,
@@ -281,7 +373,8 @@ class Collection(Generic[T]):
         erase: bool = False,
     ) -> Outcome:
         write = Write(record, condition, Mark.LIVE, keep_created_at, erase)
-        return await self._channel.write(write)
+        with self._mapper.located(record.id.key):
+            return await self._channel.write(write)
 
     async def _apply_newer(self, records: list[Record], *, erase: bool) -> dict[str, Outcome]:
         """Put every record; one that a larger version refused again, with a version past it."""
@@ -297,7 +390,7 @@ class Collection(Generic[T]):
                     applied[record.id.key] = answer
                 else:
                     try:
-                        records.append(self._renewed(record, answer.record))
+                        records.append(self._mapper.renewed(record, answer.record))
                     except CorruptRecordError as error:
                         errors[record.id.key] = error
         if errors:
@@ -305,113 +398,31 @@ class Collection(Generic[T]):
             raise BatchError(
                 f"{len(errors)} of {len(errors) + len(applied)} failed; the first: {first}",
                 errors=errors,
-                done={key: self._document(outcome.record) for key, outcome in applied.items()},
-                store=self._channel.adaptor.name,
+                done={key: self._mapper.document(o.record) for key, o in applied.items()},
+                store=self._mapper.store,
                 collection=self.name,
             ) from first
         return applied
 
-    def _id(self, key: object) -> DocumentId:
-        try:
-            return DocumentId(self.name, check_key(key, self._limits, self.name))
-        except InvalidKeyError as error:
-            error.store = self._channel.adaptor.name
-            raise
+    def _answer(
+        self, where: Filter | None, prefix: str, order_by: OrderBy, *, allow_scan: bool = True
+    ) -> Answer[T]:
+        asked = query(where, self._check_bound(prefix), order_by)
+        return Answer(self._channel, self._mapper, asked, allow_scan=allow_scan)
 
-    def _checked(self, key: str, version: object) -> str:
-        with self._located(self._id(key).key):
-            return check_version(version)
+    def _check_bound(self, bound: str) -> str:
+        """A prefix, or a key to start after, which may be empty."""
+        if bound != "":
+            self._mapper.id(bound)
+        return bound
 
-    def _record(self, key: str, value: T, *, after: str | None = None) -> Record:
-        id_ = self._id(key)
-        with self._located(key):
-            body = self._codec.encode(value, self._limits)
-        now = self._clock.now()
-        return Record(id_, body, self._clock.next(after), created_at=now, updated_at=now)
 
-    def _tombstone(self, key: str, *, after: str | None = None) -> Record:
-        now = self._clock.now()
-        return Record(self._id(key), None, self._clock.next(after), created_at=now, updated_at=now)
-
-    def _renewed(self, record: Record, standing: Record | None) -> Record:
-        """The same record with a fresh version, past the one that stands there."""
-        now = self._clock.now()
-        version = self._clock.next(None if standing is None else standing.version)
-        if standing is not None and version <= standing.version:
-            raise CorruptRecordError(
-                f"{standing.version!r:.80} stands there as a version and is none, or none can "
-                "follow it: restore the record",
-                **self._where(record.id.key),
-            )
-        return Record(record.id, record.body, version, created_at=now, updated_at=now)
-
-    def _is_there(self, record: Record | None) -> bool:
-        """Whether a reader finds a document: no tombstone, and not expired."""
-        return (
-            record is not None
-            and record.body is not None
-            and (record.expires_at is None or record.expires_at > self._clock.now())
-        )
-
-    def _document(self, record: Record | None) -> Document[T] | None:
-        if record is None or record.body is None or not self._is_there(record):
-            return None
-        return self._decoded(record, record.body)
-
-    def _stored(self, outcome: Outcome) -> Document[T]:
-        record = outcome.record
-        if record is None or record.body is None:
-            raise StoreError(
-                "the adaptor acknowledged a write and returned no record",
-                store=self._channel.adaptor.name,
-                collection=self.name,
-            )
-        return self._decoded(record, record.body)
-
-    def _decoded(self, record: Record, body: str) -> Document[T]:
-        with self._located(record.id.key):
-            value = self._codec.decode(body)
-        return Document(
-            record.id.key,
-            value,
-            record.version,
-            _moment(record.created_at),
-            _moment(record.updated_at),
-            None if record.expires_at is None else _moment(record.expires_at),
-        )
-
-    def _refusal(self, key: str, version: str, standing: Record | None) -> StoreError:
-        if standing is not None:
-            self._clock.observe(standing.version)
-        current = self._document(standing)
-        if current is None:
-            return self._not_found(key)
-        return ConflictError(
-            f"version {version} was expected and {current.version} stands there: read it again",
-            current=current,
-            **self._where(key),
-        )
-
-    def _not_found(self, key: str) -> NotFoundError:
-        return NotFoundError("there is no such document", **self._where(key))
-
-    def _where(self, key: str) -> dict[str, str]:
-        return {"store": self._channel.adaptor.name, "collection": self.name, "key": key}
-
-    @contextmanager
-    def _located(self, key: str) -> Iterator[None]:
-        """Tell errors where they happened."""
-        try:
-            yield
-        except StoreError as error:
-            error.store, error.collection, error.key = self._channel.adaptor.name, self.name, key
-            raise
+def _check_number(number: object, what: str, least: int, most: int | None) -> None:
+    if type(number) is not int or number < least or (most is not None and number > most):
+        bounds = f"{least} or more" if most is None else f"{least} to {most}"
+        raise InvalidValueError(f"{what} is a whole number, {bounds}, not {number!r:.40}")
 
 
 def _pause_after(attempt: int) -> float:
     longest = min(0.001 * 2**attempt, _LONGEST_PAUSE)
     return random.uniform(0, longest)  # noqa: S311  # jitter is no secret
-
-
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)

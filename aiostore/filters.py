@@ -17,7 +17,7 @@ The meaning, the same on every store:
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import eq, ge, gt, le, lt, ne
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias, TypeGuard
 
 import msgspec
 
@@ -252,6 +252,11 @@ def place_of(document: Mapping[str, Any], order: Iterable[Order]) -> list[tuple[
     return [_rank(_at(document, one.path)) for one in order]
 
 
+def is_filter(one: object) -> TypeGuard[Filter]:
+    """Whether it is a filter, and not a field or anything else."""
+    return isinstance(one, _Node)
+
+
 def kinds_of(where: Filter) -> set[str]:
     """The kinds of the filters that it is made of: `compare`, `in`, `prefix`, …, `and`, `not`."""
     kind: Any = where.__struct_config__.tag
@@ -292,15 +297,22 @@ def described(where: Filter) -> str:  # noqa: PLR0911  # one for each kind
         case Text(text=text):
             return f"F.text({text!r})"
         case Compare(operator=operator, value=value):
-            return f"({_name(where.path)} {operator} {value!r})"
+            return f"({name_of(where.path)} {operator} {value!r})"
         case In(values=values):
-            return f"{_name(where.path)}.in_({list(values)!r})"
+            return f"{name_of(where.path)}.in_({list(values)!r})"
         case Prefix(text=text):
-            return f"{_name(where.path)}.prefix({text!r})"
+            return f"{name_of(where.path)}.prefix({text!r})"
         case Contains(item=item):
-            return f"{_name(where.path)}.contains({item!r})"
+            return f"{name_of(where.path)}.contains({item!r})"
         case Exists():
-            return f"{_name(where.path)}.exists()"
+            return f"{name_of(where.path)}.exists()"
+
+
+def name_of(path: Path) -> str:
+    """A field as a person would write it."""
+    return "F" + "".join(
+        f".{name}" if _PLAIN_NAME.fullmatch(name) else f"[{name!r}]" for name in path
+    )
 
 
 def _holds(where: Compare | In | Prefix | Contains | Exists, value: Any) -> bool:
@@ -379,9 +391,3 @@ def _text(text: object) -> str:
         raise InvalidValueError(f"a text is asked for, not {type(text).__name__}")
     check_scalar(text)
     return text
-
-
-def _name(path: Path) -> str:
-    return "F" + "".join(
-        f".{name}" if _PLAIN_NAME.fullmatch(name) else f"[{name!r}]" for name in path
-    )

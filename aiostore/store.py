@@ -8,6 +8,7 @@ import msgspec
 from aiostore.channel import Channel
 from aiostore.codecs import codec_for
 from aiostore.collection import Collection
+from aiostore.documents import Mapper
 from aiostore.errors import CorruptRecordError, MigrationError
 from aiostore.limits import PORTABLE, SYSTEM_COLLECTION, UNLIMITED, Limits, check_collection
 from aiostore.protocols import Adaptor, Capabilities, DocumentId
@@ -69,13 +70,23 @@ class Store:
             InvalidKeyError: the name is not allowed.
             ConfigurationError: documents cannot be of this type.
         """
-        return Collection(
-            check_collection(name), codec_for(type_), self._channel, self._limits, self._clock
+        mapper = Mapper(
+            self.name, check_collection(name), codec_for(type_), self._limits, self._clock
         )
+        return Collection(self._channel, mapper)
 
     async def collections(self) -> list[str]:
         """The names of the collections that hold something, in order."""
         return [name for name in await self._channel.collections() if name != SYSTEM_COLLECTION]
+
+    async def purge_expired(self) -> int:
+        """Free the room that expired documents take, in all collections; returns their number.
+
+        Worth doing now and then where documents expire; see `Collection.purge_expired`.
+        """
+        return sum(
+            [await self.collection(name).purge_expired() for name in await self.collections()]
+        )
 
     async def open(self) -> Self:
         """Connect, and create what is missing.

@@ -15,7 +15,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 import aiostore
 from aiostore.adaptors.sql import SQLAdaptor
-from aiostore.collection import Document
+from aiostore.documents import Document
 from aiostore.errors import (
     AlreadyExistsError,
     ConfigurationError,

@@ -10,7 +10,8 @@ import pydantic
 import pytest
 
 from aiostore.adaptors.memory import MemoryAdaptor
-from aiostore.collection import Collection, Document
+from aiostore.collection import Collection
+from aiostore.documents import Document
 from aiostore.errors import (
     AlreadyExistsError,
     BatchError,

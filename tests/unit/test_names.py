@@ -3,7 +3,7 @@ from inspect import isclass
 import aiostore
 from aiostore import errors
 
-DOCUMENTED = {"open_store", "Store", "Collection", "Document", "Limits"}
+DOCUMENTED = {"open_store", "Store", "Collection", "Document", "Page", "Plan", "F", "Limits"}
 
 
 def test_the_names_of_the_package() -> None:

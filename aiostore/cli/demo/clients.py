@@ -10,7 +10,7 @@ from aiostore.cli.demo.ledger import Attempt, Ledger
 from aiostore.cli.demo.plans import Frontier, Step
 from aiostore.cli.demo.service import AirportService
 from aiostore.cli.demo.tally import Tally
-from aiostore.collection import Document
+from aiostore.documents import Document
 from aiostore.errors import AlreadyExistsError, ConflictError, NotFoundError
 
 _CONFLICTS = (AlreadyExistsError, ConflictError, NotFoundError)

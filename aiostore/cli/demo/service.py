@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiostore.cli.demo.airports import COLLECTION, Airport
-from aiostore.collection import Collection, Document
+from aiostore.collection import Collection
+from aiostore.documents import Document
 from aiostore.protocols import Adaptor
 from aiostore.store import Store
 
