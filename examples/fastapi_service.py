@@ -36,3 +36,16 @@ async def get_user(name: str) -> dict[str, Any]:
         return (await users.get(name)).value
     except aiostore.NotFoundError as error:
         raise HTTPException(404) from error
+
+
+@app.get("/users")
+async def list_users(size: int = 50, cursor: str | None = None) -> dict[str, Any]:
+    """A page of users by name, and the cursor of the next one."""
+    try:
+        page = await users.page(size=size, cursor=cursor)
+    except aiostore.InvalidValueError as error:
+        raise HTTPException(400, str(error)) from error
+    return {
+        "users": {user.key: user.value for user in page.documents},
+        "next_cursor": page.next_cursor,
+    }

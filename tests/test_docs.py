@@ -65,6 +65,13 @@ asyncio.run(main())
     assert run(count, tmp_path) == "30\n"
 
 
+def test_the_example_of_queries_prints_what_the_page_says(tmp_path: Path) -> None:
+    """The page of queries holds a script and its output."""
+    page = (ROOT / "docs" / "queries.md").read_text()
+    [code, output] = re.findall(r"```(?:python)?\n(.*?)```", page, re.DOTALL)
+    assert run(code, tmp_path) == output
+
+
 @pytest.fixture(params=["README.md", "examples/fastapi_service.py"])
 def service(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -92,6 +99,9 @@ async def test_the_service_examples_run(service: FastAPI, tmp_path: Path) -> Non
         if "get_user" in {getattr(route, "name", None) for route in service.routes}:
             assert (await client.get("/users/alice")).json() == {"age": 41}
             assert (await client.get("/users/bob")).status_code == 404
+            first = (await client.get("/users", params={"size": 1})).json()
+            assert first == {"users": {"alice": {"age": 41}}, "next_cursor": None}
+            assert (await client.get("/users", params={"cursor": "x"})).status_code == 400
     assert "app.db" in await asyncio.to_thread(os.listdir, tmp_path)
 
 
