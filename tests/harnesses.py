@@ -3,8 +3,8 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -43,9 +43,22 @@ def engine_harness(engine: str, folder: Path) -> Harness:
     make = ENGINES[engine](folder)
     match engine:
         case "file":
-            return Harness(make, peek=_peek_files(folder), poke=_poke_files(folder))
+            return Harness(
+                make,
+                peek=_peek_files(folder),
+                poke=_poke_files(folder),
+                damage=lambda id_: _damaged_file(folder, id_),
+                unusable=lambda: FileAdaptor(folder / "missing" / "files"),
+            )
         case "sqlite":
-            return Harness(make, peek=_peek_sqlite(folder), poke=_poke_sqlite(folder))
+            return Harness(
+                make,
+                peek=_peek_sqlite(folder),
+                poke=_poke_sqlite(folder),
+                damage=lambda id_: _damaged_row(folder, id_),
+                unusable=lambda: SQLAdaptor(str(folder / "missing" / "documents.db")),
+                outage=lambda: _locked_sqlite(folder),
+            )
         case _:
             return Harness(make)
 
@@ -119,6 +132,17 @@ def _poke_files(folder: Path) -> Callable[[Record], Awaitable[None]]:
     return lambda record: asyncio.to_thread(poke, record)
 
 
+@asynccontextmanager
+async def _damaged_file(folder: Path, id_: DocumentId) -> AsyncIterator[None]:
+    path = folder / "files" / id_.collection / f"{id_.key}.json"
+    sound = await asyncio.to_thread(path.read_text)
+    await asyncio.to_thread(path.write_text, sound[: len(sound) // 2])
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(path.write_text, sound)
+
+
 def _peek_sqlite(folder: Path) -> Callable[[DocumentId], Awaitable[Record | None]]:
     def peek(id_: DocumentId) -> Record | None:
         with closing(sqlite3.connect(folder / "documents.db")) as connection:
@@ -154,6 +178,39 @@ def _poke_sqlite(folder: Path) -> Callable[[Record], Awaitable[None]]:
             )
 
     return lambda record: asyncio.to_thread(poke, record)
+
+
+@asynccontextmanager
+async def _damaged_row(folder: Path, id_: DocumentId) -> AsyncIterator[None]:
+    def change(change: str) -> None:
+        with closing(sqlite3.connect(folder / "documents.db")) as connection, connection:
+            statement = (
+                f"UPDATE aiostore_documents SET body = {change} WHERE (collection, key) = (?, ?)"  # noqa: S608  # a text of ours
+            )
+            connection.execute(statement, id_)
+
+    await asyncio.to_thread(change, "'{' || body")
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(change, "substr(body, 2)")
+
+
+@asynccontextmanager
+async def _locked_sqlite(folder: Path) -> AsyncIterator[Adaptor]:
+    """Another holds the write lock for longer than the adaptor waits."""
+    path = str(folder / "documents.db")
+    adaptor = SQLAdaptor(path, busy_timeout=0.01)
+    await adaptor.open()
+    other = await asyncio.to_thread(
+        sqlite3.connect, path, isolation_level=None, check_same_thread=False
+    )
+    try:
+        await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
+        yield adaptor
+    finally:
+        await asyncio.to_thread(other.close)
+        await adaptor.aclose()
 
 
 def _microseconds(text: str) -> int:

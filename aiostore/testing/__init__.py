@@ -7,6 +7,7 @@ test framework.
 
 from aiostore.testing import checks
 from aiostore.testing.check import Check, all_checks, check
+from aiostore.testing.clock import ManualClock
 from aiostore.testing.expectations import CheckFailedError
 from aiostore.testing.harness import Harness
 from aiostore.testing.running import CheckResult, run_check, run_checks
@@ -16,6 +17,7 @@ __all__ = [
     "CheckFailedError",
     "CheckResult",
     "Harness",
+    "ManualClock",
     "all_checks",
     "check",
     "checks",

@@ -2,15 +2,18 @@
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
+from typing import Any
 
-from aiostore.protocols import Adaptor, Capabilities, DocumentId, Mark, Purge, Record
+from aiostore.protocols import Adaptor, Capabilities, DocumentId, Purge, Record
 from aiostore.store import Store
-from aiostore.versions import now_in_microseconds
+from aiostore.versions import PROCESS_CLOCK, VersionClock
 
 Peek = Callable[[DocumentId], Awaitable[Record | None]]
 Poke = Callable[[Record], Awaitable[None]]
+Damage = Callable[[DocumentId], AbstractAsyncContextManager[None]]
+Outage = Callable[[], AbstractAsyncContextManager[Adaptor]]
 
 BOUNDARY_FEATURES = frozenset({"marks", "purges"})
 
@@ -21,31 +24,45 @@ class Harness:
     Args:
         make: returns an adaptor, not yet open, over the same data at every call; for data that live
             in the adaptor object, the same object.
+        without: of `marks` (keeps any mark) and `purges` (purges at once), what this one lacks.
         peek: reads a record behind the adaptor's back, when the adaptor is closed.
         poke: writes one likewise.
-        without: of `marks` (keeps any mark) and `purges` (purges at once), what this one lacks.
+        damage: an asynchronous context in which a record that stands there cannot be read, entered
+            and left when the adaptor is closed.
+        unusable: returns an adaptor, not yet open, over a place where no store can be.
+        outage: an asynchronous context that yields an open adaptor over the same data, to whose
+            writes the engine does not answer before the context ends.
 
     Attributes:
-        features: those, `peek` and `poke` if given, and the true flags of the capabilities.
+        features: those that it does not lack; the names of the five hooks that are given; the true
+            flags of the capabilities; and `filters`, if they name any.
     """
 
     def __init__(
         self,
         make: Callable[[], Adaptor],
         *,
+        without: frozenset[str] = frozenset(),
         peek: Peek | None = None,
         poke: Poke | None = None,
-        without: frozenset[str] = frozenset(),
+        damage: Damage | None = None,
+        unusable: Callable[[], Adaptor] | None = None,
+        outage: Outage | None = None,
     ) -> None:
         self.make = make
-        self._peek = peek
-        self._poke = poke
+        self._hooks = {
+            "peek": peek,
+            "poke": poke,
+            "damage": damage,
+            "unusable": unusable,
+            "outage": outage,
+        }
         self._token = secrets.token_hex(4)
         self._numbers = count(1)
         self._collections: list[str] = []
         features = {*BOUNDARY_FEATURES - without}
-        features |= {name for name, given in (("peek", peek), ("poke", poke)) if given is not None}
-        features |= {flag for flag, value in _flags(make().capabilities).items() if value is True}
+        features |= {name for name, hook in self._hooks.items() if hook is not None}
+        features |= _features_of(make().capabilities)
         self.features = frozenset(features)
 
     @asynccontextmanager
@@ -59,9 +76,9 @@ class Harness:
             await adaptor.aclose()
 
     @asynccontextmanager
-    async def store(self) -> AsyncIterator[Store]:
+    async def store(self, clock: VersionClock = PROCESS_CLOCK) -> AsyncIterator[Store]:
         """A store over the adaptor, open; closed afterwards."""
-        async with Store(self.make()) as store:
+        async with Store(self.make(), clock=clock) as store:
             yield store
 
     def collection(self) -> str:
@@ -79,15 +96,28 @@ class Harness:
 
     async def peek(self, id_: DocumentId) -> Record | None:
         """What the engine holds; for checks that need `peek`."""
-        if self._peek is None:
-            raise NotImplementedError("this harness cannot peek: the check has to need it")
-        return await self._peek(id_)
+        hook: Peek = self._hook("peek")
+        return await hook(id_)
 
     async def poke(self, record: Record) -> None:
         """Put a record into the engine; for checks that need `poke`."""
-        if self._poke is None:
-            raise NotImplementedError("this harness cannot poke: the check has to need it")
-        await self._poke(record)
+        hook: Poke = self._hook("poke")
+        await hook(record)
+
+    def damage(self, id_: DocumentId) -> AbstractAsyncContextManager[None]:
+        """A record that cannot be read; for checks that need `damage`."""
+        hook: Damage = self._hook("damage")
+        return hook(id_)
+
+    def unusable(self) -> Adaptor:
+        """An adaptor that cannot be opened; for checks that need `unusable`."""
+        hook: Callable[[], Adaptor] = self._hook("unusable")
+        return hook()
+
+    def outage(self) -> AbstractAsyncContextManager[Adaptor]:
+        """An engine that does not answer; for checks that need `outage`."""
+        hook: Outage = self._hook("outage")
+        return hook()
 
     async def clean(self) -> None:
         """Remove what the checks have left in the collections of this harness."""
@@ -96,37 +126,13 @@ class Harness:
             for name in names:
                 await adaptor.purge(Purge(name, everything=True))
 
-
-def _flags(capabilities: Capabilities) -> dict[str, object]:
-    return {name: getattr(capabilities, name) for name in capabilities.__struct_fields__}
-
-
-def version(number: int) -> str:
-    """A version for checks: well-formed, and ordered by `number`, which is small."""
-    return f"{number:012x}70008000000000000000"
+    def _hook(self, name: str) -> Any:
+        hook = self._hooks[name]
+        if hook is None:
+            raise NotImplementedError(f"this harness has no {name}: the check has to need it")
+        return hook
 
 
-def record(
-    collection: str,
-    key: str,
-    number: int,
-    *,
-    body: str | None = '{"a":1}',
-    created_at: int | None = None,
-    expires_at: int | None = None,
-    mark: Mark = Mark.LIVE,
-) -> Record:
-    """A record for checks; its version and its moments follow from `number`."""
-    return Record(
-        DocumentId(collection, key),
-        body,
-        version(number),
-        NOW + number if created_at is None else created_at,
-        NOW + number,
-        expires_at,
-        mark,
-    )
-
-
-NOW = now_in_microseconds()
-"""A moment for checks, in microseconds since 1970 UTC."""
+def _features_of(capabilities: Capabilities) -> set[str]:
+    flags = {name for name in capabilities.__struct_fields__ if getattr(capabilities, name) is True}
+    return {*flags, "filters"} if capabilities.filters else flags

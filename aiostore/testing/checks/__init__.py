@@ -1,29 +1,37 @@
 """The checks, a module for each topic."""
 
 from aiostore.testing.checks import (
-    atomic,
+    batches,
     cancellation,
+    capabilities,
     concurrency,
     conditions,
-    documents,
+    errors,
     keys,
     lifecycle,
     purging,
-    records,
+    queries,
+    reads,
     scans,
+    transactions,
     values,
+    writes,
 )
 
 __all__ = [
-    "atomic",
+    "batches",
     "cancellation",
+    "capabilities",
     "concurrency",
     "conditions",
-    "documents",
+    "errors",
     "keys",
     "lifecycle",
     "purging",
-    "records",
+    "queries",
+    "reads",
     "scans",
+    "transactions",
     "values",
+    "writes",
 ]

@@ -7,7 +7,8 @@ from typing import Any
 from aiostore.protocols import Absent, Newer, Scan, Write
 from aiostore.testing.check import check
 from aiostore.testing.expectations import expect, expect_equal
-from aiostore.testing.harness import Harness, record
+from aiostore.testing.harness import Harness
+from aiostore.testing.records import record, scanned, write_all
 
 _MOST_STEPS = 12
 
@@ -37,16 +38,12 @@ async def check_read_and_scan(harness: Harness) -> None:
     collection = harness.collection()
     async with harness.adaptor() as adaptor:
         written = [record(collection, f"k{number:02}", 1) for number in range(20)]
-        await adaptor.write([Write(one, Absent()) for one in written])
-
-        async def scanned() -> list[Any]:
-            scan = adaptor.scan(Scan(collection, chunk=4))
-            return [one async for chunk in scan for one in chunk]
-
+        await write_all(adaptor, written)
+        request = Scan(collection, chunk=4)
         for steps in range(_MOST_STEPS):
             await _cancel_after(steps, adaptor.read([one.id for one in written]))
-            await _cancel_after(steps, scanned())
-            expect_equal(await scanned(), written, "a scan afterwards")
+            await _cancel_after(steps, scanned(adaptor, request))
+            expect_equal(await scanned(adaptor, request), written, "a scan afterwards")
 
 
 @check()
@@ -63,12 +60,47 @@ async def check_neighbours(harness: Harness) -> None:
             expect_equal(list(await adaptor.read([theirs.id])), [theirs], "and stands there")
 
 
-async def _cancel_after(steps: int, call: Coroutine[Any, Any, object]) -> None:
-    """Cancel a call after so many turns of the event loop; it may have ended before."""
+@check()
+async def check_passes(harness: Harness) -> None:
+    """A call that is cancelled before it has ended ends as cancelled, whatever it was doing."""
+    collection = harness.collection()
+    async with harness.adaptor() as adaptor:
+        there = record(collection, "k", 1)
+        await adaptor.write([Write(there, Absent())])
+        for steps in range(_MOST_STEPS):
+            for call in (
+                adaptor.read([there.id]),
+                adaptor.write([Write(record(collection, "k", 2 + steps), Newer())]),
+                adaptor.count(collection),
+                adaptor.collections(),
+                scanned(adaptor, Scan(collection)),
+            ):
+                passed = await _cancel_after(steps, call)
+                expect(passed, "a cancellation is not swallowed")
+
+
+@check()
+async def check_verbs(harness: Harness) -> None:
+    """A cancelled verb leaves its document as it was or as it was to be, and the store useful."""
+    async with harness.store() as store:
+        documents = store.collection(harness.collection())
+        for steps in range(_MOST_STEPS):
+            before = await documents.put("k", {"step": steps, "new": False})
+            after = {"step": steps, "new": True}
+            await _cancel_after(steps, documents.put("k", after))
+            found = await documents.get("k")
+            expect(found == before or found.value == after, f"{found} is neither old nor new")
+            again = await documents.update("k", lambda value: {**value, "again": True})
+            expect_equal(await documents.get("k"), again, "an update afterwards")
+
+
+async def _cancel_after(steps: int, call: Coroutine[Any, Any, object]) -> bool:
+    """Cancel a call after so many turns of the event loop; False if it ended as if nothing was."""
     task = asyncio.ensure_future(call)
     for _ in range(steps):
         await asyncio.sleep(0)
-    task.cancel()
+    ended = not task.cancel()
     await asyncio.wait([task])
     if not task.cancelled():
         task.result()
+    return ended or task.cancelled()

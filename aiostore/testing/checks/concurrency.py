@@ -6,7 +6,8 @@ from aiostore.errors import AlreadyExistsError, ConflictError, NotFoundError
 from aiostore.protocols import Absent, Exactly, Newer, Write
 from aiostore.testing.check import check
 from aiostore.testing.expectations import expect, expect_equal
-from aiostore.testing.harness import Harness, record, version
+from aiostore.testing.harness import Harness
+from aiostore.testing.records import record, version
 
 _WRITERS = 12
 

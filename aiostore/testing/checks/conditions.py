@@ -1,20 +1,11 @@
 """When a write is applied, and what it answers when it is not."""
 
-from aiostore.protocols import (
-    Absent,
-    Adaptor,
-    Condition,
-    DocumentId,
-    Exactly,
-    Mark,
-    Newer,
-    Outcome,
-    Record,
-    Write,
-)
+from aiostore.errors import ConflictError
+from aiostore.protocols import Absent, Condition, Exactly, Mark, Newer, Outcome, Record, Write
 from aiostore.testing.check import check
-from aiostore.testing.expectations import expect, expect_equal
-from aiostore.testing.harness import NOW, Harness, record, version
+from aiostore.testing.expectations import expect_equal, expect_error
+from aiostore.testing.harness import Harness
+from aiostore.testing.records import NOW, record, standing_at, version
 
 _DOCUMENT = '{"n":10}'
 
@@ -80,43 +71,18 @@ async def check_marks(harness: Harness) -> None:
 
 
 @check()
-async def check_keeps_created_at(harness: Harness) -> None:
-    """With `keep_created_at` the standing moment of creation stays, and the outcome tells it."""
-    collection = harness.collection()
-    async with harness.adaptor() as adaptor:
-        await adaptor.write([Write(record(collection, "k", 1, created_at=NOW - 77), Absent())])
-        replacement = record(collection, "k", 2)
-        write = Write(replacement, Exactly(version(1)), keep_created_at=True)
-        [outcome] = await adaptor.write([write])
-        expected = record(collection, "k", 2, created_at=NOW - 77)
-        expect_equal(outcome, Outcome(applied=True, record=expected), "the outcome's created_at")
-        expect_equal(await _at(adaptor, expected.id), expected, "the stored created_at")
-        write = Write(record(collection, "k", 3), Exactly(version(2)))
-        [outcome] = await adaptor.write([write])
-        expect_equal(outcome.record, write.record, "without the flag a record is stored verbatim")
-
-
-@check()
-async def check_erases(harness: Harness) -> None:
-    """An erasure is applied under its condition like any write, and leaves nothing to be read."""
-    collection = harness.collection()
-    async with harness.adaptor() as adaptor:
-        for condition in (Exactly(version(1)), Newer()):
-            await adaptor.write([Write(record(collection, "k", 1), Newer())])
-            tombstone = record(collection, "k", 2, body=None)
-            [refused] = await adaptor.write([Write(tombstone, Exactly(version(7)), erase=True)])
-            expect(not refused.applied, "an erasure whose condition fails is refused")
-            expect_equal(refused.record, record(collection, "k", 1), "what refused it")
-            [outcome] = await adaptor.write([Write(tombstone, condition, erase=True)])
-            expect(outcome.applied, "an erasure whose condition holds is applied")
-            for left in (outcome.record, await _at(adaptor, tombstone.id)):
-                expect(left in (None, tombstone), "at most the tombstone is left")
-            tombstone = record(collection, "k", 3, body=None)
-            await adaptor.write([Write(tombstone, Newer(), erase=True)])
-            collection = harness.collection()
-        nothing = record(collection, "never there", 1, body=None)
-        [outcome] = await adaptor.write([Write(nothing, Newer(), erase=True)])
-        expect(outcome.applied, "erasing nothing, if it is not newer, is applied")
+async def check_no_aba(harness: Harness) -> None:
+    """A version from before a delete never fits what was created after it."""
+    async with harness.store() as store:
+        collection = store.collection(harness.collection())
+        first = await collection.create("k", {"n": 1})
+        await collection.delete("k")
+        second = await collection.create("k", {"n": 1})
+        with expect_error(ConflictError, "the version is of a former life"):
+            await collection.replace("k", {"n": 2}, version=first.version)
+        with expect_error(ConflictError, "the version is of a former life"):
+            await collection.delete("k", version=first.version)
+        expect_equal(await collection.get("k"), second, "the document")
 
 
 async def _check(
@@ -137,16 +103,11 @@ async def _check(
     async with harness.adaptor() as adaptor:
         if not nothing:
             before = record(collection, "k", 10, body=standing, expires_at=expires_at, mark=mark)
-            [made] = await adaptor.write([Write(before, Absent())])
+            [made] = await adaptor.write([Write(before, Newer())])
             expect_equal(made, Outcome(applied=True, record=before), "a first write is applied")
         after = record(collection, "k", written, body='{"n":20}')
         [outcome] = await adaptor.write([Write(after, condition, demanded)])
         stands = after if applied else before
         case = f"{condition} over {before}, demanding the mark {demanded}"
         expect_equal(outcome, Outcome(applied=applied, record=stands), f"the outcome of {case}")
-        expect_equal(await _at(adaptor, after.id), stands, f"what stands after {case}")
-
-
-async def _at(adaptor: Adaptor, id_: DocumentId) -> Record | None:
-    [found] = await adaptor.read([id_])
-    return found
+        expect_equal(await standing_at(adaptor, after.id), stands, f"what stands after {case}")

@@ -1,11 +1,18 @@
 """Opening, closing, opening again; alone or beside others."""
 
+import asyncio
+import threading
+
 from aiostore.errors import ClosedError, ConfigurationError
-from aiostore.protocols import Absent, Newer, Write
+from aiostore.protocols import Absent, Newer, Scan, Write
 from aiostore.store import Store
 from aiostore.testing.check import check
 from aiostore.testing.expectations import expect, expect_equal, expect_error
-from aiostore.testing.harness import Harness, record
+from aiostore.testing.harness import Harness
+from aiostore.testing.records import record
+
+_PATIENCE = 5.0
+"""Seconds to wait for a thread that is about to end."""
 
 
 @check()
@@ -21,16 +28,28 @@ async def check_closes_twice(harness: Harness) -> None:
 
 
 @check()
-async def check_capabilities_are_constant(harness: Harness) -> None:
-    """The name and the capabilities are there before the opening, and stay as they are."""
-    adaptor = harness.make()
-    before = (adaptor.name, adaptor.capabilities)
-    expect(adaptor.capabilities.max_batch >= 1, "a batch holds at least one item")
-    await adaptor.open()
-    try:
-        expect_equal((adaptor.name, adaptor.capabilities), before, "name and capabilities")
-    finally:
-        await adaptor.aclose()
+async def check_leaves_nothing_behind(harness: Harness) -> None:
+    """`aclose` leaves no task and no thread running, but those of the event loop itself."""
+    tasks, threads = asyncio.all_tasks(), set(threading.enumerate())
+    collection = harness.collection()
+    async with harness.adaptor() as adaptor:
+        written = record(collection, "k", 1)
+        await asyncio.gather(*(adaptor.write([Write(written, Newer())]) for _ in range(5)))
+        await asyncio.gather(*(adaptor.read([written.id]) for _ in range(5)))
+        scan = adaptor.scan(Scan(collection))
+        await anext(scan)
+        await scan.aclose()
+    left = [task.get_name() for task in asyncio.all_tasks() - tasks]
+    expect_equal(left, [], "tasks that are left")
+    ours = [
+        thread
+        for thread in set(threading.enumerate()) - threads
+        if not thread.name.startswith("asyncio_")
+    ]
+    for thread in ours:
+        await asyncio.to_thread(thread.join, _PATIENCE)  # one that has answered may be returning
+    left = [thread.name for thread in ours if thread.is_alive()]
+    expect_equal(left, [], "threads that are left")
 
 
 @check(needs=("persistent",))

@@ -1,9 +1,14 @@
 """Removing records for good."""
 
-from aiostore.protocols import Absent, Adaptor, Purge, Record, Write
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from aiostore.protocols import Adaptor, Newer, Purge, Record, Write
 from aiostore.testing.check import check
 from aiostore.testing.expectations import expect_equal
-from aiostore.testing.harness import NOW, Harness, record
+from aiostore.testing.harness import Harness
+from aiostore.testing.records import NOW, record, write_all
 
 
 @check(needs=("purges",))
@@ -63,8 +68,29 @@ async def check_nothing(harness: Harness) -> None:
         await _check(adaptor, Purge(collection), [], [record(collection, "t", 1, body=None)])
 
 
+@check(needs=("purges",))
+async def check_spares_fresh_writes(harness: Harness) -> None:
+    """A purge that races with writes never removes what was written in place of the expired."""
+    collection = harness.collection()
+    async with harness.adaptor() as adaptor:
+        for round_ in range(1, 6):
+            dead = [
+                record(collection, f"k{number}", 10 * round_, expires_at=NOW - 1)
+                for number in range(8)
+            ]
+            await write_all(adaptor, dead)
+            fresh = [record(collection, one.id.key, 10 * round_ + 5) for one in dead]
+            calls: list[Coroutine[Any, Any, object]] = [
+                adaptor.write([Write(one, Newer())]) for one in fresh
+            ]
+            calls.insert(2 * round_ - 2, adaptor.purge(Purge(collection, expired_before=NOW)))
+            await asyncio.gather(*calls)
+            found = list(await adaptor.read([one.id for one in fresh]))
+            expect_equal(found, fresh, "what was written while the purge went on")
+
+
 async def _check(adaptor: Adaptor, purge: Purge, gone: list[Record], kept: list[Record]) -> None:
-    await adaptor.write([Write(one, Absent()) for one in gone + kept])
+    await write_all(adaptor, gone + kept)
     expect_equal(await adaptor.purge(purge), len(gone), f"the number removed by {purge}")
     found = list(await adaptor.read([one.id for one in gone + kept]))
     expect_equal(found, [None] * len(gone) + kept, f"what is left by {purge}")

@@ -3,19 +3,40 @@
 from aiostore.protocols import Absent, Adaptor, Newer, Record, Scan, Write
 from aiostore.testing.check import check
 from aiostore.testing.expectations import expect, expect_equal
-from aiostore.testing.harness import NOW, Harness, record
+from aiostore.testing.harness import Harness
 from aiostore.testing.hostile import KEYS
+from aiostore.testing.records import NOW, record, scanned, standing_at, write_all
+
+_UNORDERED = ["b", "a", "B", "aa", "a-", "a0", "Z", "é", "z", "\u4e00", "\uffff", "\U00010000", "_"]
+"""Keys whose order by code point differs from that of other alphabets, and of UTF-16."""
 
 
 @check()
 async def check_order(harness: Harness) -> None:
-    """A scan yields every record once, in the order of code points, in non-empty chunks."""
+    """A scan yields every record once, in the order of code points, whatever its chunks."""
     collection = harness.collection()
     async with harness.adaptor() as adaptor:
-        written = await _write_all(adaptor, collection, KEYS)
-        for chunk in (1, 7, 1000):
-            found = await _scanned(adaptor, Scan(collection, chunk=chunk))
+        written = await _write_sorted(adaptor, collection, _UNORDERED)
+        for chunk in (1, 3, 1000):
+            found = await scanned(adaptor, Scan(collection, chunk=chunk))
             expect_equal(found, written, f"the order of a scan in chunks of {chunk}")
+
+
+@check()
+async def check_chunks(harness: Harness) -> None:
+    """No chunk is empty, be the collection empty, cut into segments, or just one chunk long."""
+    collection = harness.collection()
+    async with harness.adaptor() as adaptor:
+        expect_equal(await _chunks(adaptor, Scan(collection)), [], "a collection that never was")
+        await _write_sorted(adaptor, collection, [f"k{number}" for number in range(12)])
+        for request in (
+            Scan(collection, chunk=12),
+            Scan(collection, chunk=4),
+            Scan(collection, chunk=1, segment=1, segments=3),
+            Scan(collection, prefix="nothing"),
+            Scan(collection, start_after="z"),
+        ):
+            expect(0 not in await _chunks(adaptor, request), f"no chunk of {request} is empty")
 
 
 @check()
@@ -23,11 +44,11 @@ async def check_prefix_and_start(harness: Harness) -> None:
     """A scan keeps to its prefix and begins after the key it is given, which need not be there."""
     collection = harness.collection()
     async with harness.adaptor() as adaptor:
-        written = await _write_all(adaptor, collection, KEYS)
+        written = await _write_sorted(adaptor, collection, list(dict.fromkeys(KEYS)))
         keys = [one.id.key for one in written]
         for prefix in ("", "a", "a%", "A", ".", "x", "é", "\ud7ff", "\U0010ffff", "nothing"):
             for start in (None, "", "a", "aB", "é", "x" * 300, "\U0010ffff", prefix, keys[7]):
-                found = await _scanned(adaptor, Scan(collection, prefix, start))
+                found = await scanned(adaptor, Scan(collection, prefix, start))
                 expected = [
                     one
                     for one in written
@@ -41,10 +62,10 @@ async def check_segments(harness: Harness) -> None:
     """Segments share no key and leave none out, whatever their number; a key keeps its segment."""
     collection = harness.collection()
     async with harness.adaptor() as adaptor:
-        written = await _write_all(adaptor, collection, [f"k{number}" for number in range(100)])
+        written = await _write_sorted(adaptor, collection, [f"k{number}" for number in range(100)])
         for segments in (1, 2, 5):
             parts = [
-                await _scanned(adaptor, Scan(collection, segment=number, segments=segments))
+                await scanned(adaptor, Scan(collection, segment=number, segments=segments))
                 for number in range(segments)
             ]
             together = sorted((one for part in parts for one in part), key=lambda one: one.id)
@@ -52,14 +73,14 @@ async def check_segments(harness: Harness) -> None:
             expect(all(parts), "a hundred keys do not leave a segment empty")
         half = parts[0]
         await adaptor.write([Write(record(collection, "k0", 99), Newer())])
-        again = await _scanned(adaptor, Scan(collection, segment=0, segments=5))
+        again = await scanned(adaptor, Scan(collection, segment=0, segments=5))
         same = [one.id for one in again] == [one.id for one in half]
         expect(same, "a write does not move a key to another segment")
 
 
 @check()
 async def check_holds_everything(harness: Harness) -> None:
-    """Tombstones and expired documents are scanned and counted, other collections' records not."""
+    """Tombstones and expired documents are scanned, other collections' records are not."""
     collection, other = harness.collection(), harness.collection()
     written = [
         record(collection, "document", 1),
@@ -67,13 +88,28 @@ async def check_holds_everything(harness: Harness) -> None:
         record(collection, "tombstone", 1, body=None),
     ]
     async with harness.adaptor() as adaptor:
-        empty = await _scanned(adaptor, Scan(collection))
-        expect_equal(empty, [], "a collection that never was")
-        expect_equal(await adaptor.count(collection), 0, "its count")
-        elsewhere = record(other, "document", 1)
-        await adaptor.write([Write(one, Absent()) for one in [*written, elsewhere]])
-        expect_equal(await _scanned(adaptor, Scan(collection)), written, "everything")
-        expect_equal(await adaptor.count(collection), 3, "the count")
+        await write_all(adaptor, [*written, record(other, "document", 1)])
+        expect_equal(await scanned(adaptor, Scan(collection)), written, "everything")
+
+
+@check()
+async def check_count(harness: Harness) -> None:
+    """The documents alive at a moment are counted exactly: no tombstones, none that has expired."""
+    collection, other = harness.collection(), harness.collection()
+    lives = [None, NOW + 2, NOW + 1, NOW, NOW - 1]
+    written = [
+        record(collection, f"k{number}", 1, expires_at=expires_at)
+        for number, expires_at in enumerate(lives)
+    ]
+    async with harness.adaptor() as adaptor:
+        for alive_at in (None, NOW):
+            count = await adaptor.count(collection, alive_at=alive_at)
+            expect_equal(count, 0, "the count of a collection that never was")
+        await write_all(adaptor, [*written, record(collection, "t", 1, body=None)])
+        await write_all(adaptor, [record(other, "k", 1)])
+        for alive_at, alive in ((NOW - 2, 5), (NOW, 3), (NOW + 1, 2), (NOW + 9, 1)):
+            count = await adaptor.count(collection, alive_at=alive_at)
+            expect_equal(count, alive, f"the documents alive at {alive_at - NOW:+} microseconds")
 
 
 @check()
@@ -94,7 +130,9 @@ async def check_writes_meanwhile(harness: Harness) -> None:
     collection = harness.collection()
     async with harness.adaptor() as adaptor:
         steady = [f"k{number:03}" for number in range(0, 100, 2)]
-        written = await _write_all(adaptor, collection, [f"k{number:03}" for number in range(100)])
+        written = await _write_sorted(
+            adaptor, collection, [f"k{number:03}" for number in range(100)]
+        )
         found: list[Record] = []
         number = 100
         async for chunk in adaptor.scan(Scan(collection, chunk=10)):
@@ -121,29 +159,37 @@ async def check_stops_early(harness: Harness) -> None:
     """A scan that is stopped early holds nothing back: writes and closing go on at once."""
     collection = harness.collection()
     async with harness.adaptor() as adaptor:
-        await _write_all(adaptor, collection, [f"k{number}" for number in range(50)])
+        await _write_sorted(adaptor, collection, [f"k{number}" for number in range(50)])
         scan = adaptor.scan(Scan(collection, chunk=5))
         expect_equal(len(await anext(scan)), 5, "the first chunk")
         await scan.aclose()
         later = record(collection, "later", 1)
         await adaptor.write([Write(later, Absent())])
-        expect_equal(list(await adaptor.read([later.id])), [later], "a write after it")
+        expect_equal(await standing_at(adaptor, later.id), later, "a write after it")
 
 
-async def _write_all(adaptor: Adaptor, collection: str, keys: list[str]) -> list[Record]:
+@check()
+async def check_documents(harness: Harness) -> None:
+    """`scan` yields documents by key, within a prefix, after a key, and skips what was deleted."""
+    async with harness.store() as store:
+        collection = store.collection(harness.collection())
+        await collection.put_many({key: {} for key in ("a", "a/1", "a/2", "a/3", "b", "B")})
+        await collection.delete("a/2")
+        keys = [document.key async for document in collection.scan()]
+        expect_equal(keys, ["B", "a", "a/1", "a/3", "b"], "all keys")
+        keys = [document.key async for document in collection.scan(prefix="a/")]
+        expect_equal(keys, ["a/1", "a/3"], "the keys of a prefix")
+        keys = [document.key async for document in collection.scan(start_after="a/2")]
+        expect_equal(keys, ["a/3", "b"], "the keys after a deleted one")
+
+
+async def _write_sorted(adaptor: Adaptor, collection: str, keys: list[str]) -> list[Record]:
     """Write a record at each key; returns them in the order in which a scan must yield them."""
-    written = [
-        record(collection, key, number) for number, key in enumerate(dict.fromkeys(keys), start=1)
-    ]
-    size = adaptor.capabilities.max_batch
-    for start in range(0, len(written), size):
-        await adaptor.write([Write(one, Absent()) for one in written[start : start + size]])
+    written = [record(collection, key, number) for number, key in enumerate(keys, start=1)]
+    await write_all(adaptor, written)
     return sorted(written, key=lambda one: one.id.key.encode())
 
 
-async def _scanned(adaptor: Adaptor, request: Scan) -> list[Record]:
-    found: list[Record] = []
-    async for chunk in adaptor.scan(request):
-        expect(len(chunk) > 0, "no chunk is empty")
-        found += chunk
-    return found
+async def _chunks(adaptor: Adaptor, request: Scan) -> list[int]:
+    """The lengths of a scan's chunks."""
+    return [len(chunk) async for chunk in adaptor.scan(request)]
