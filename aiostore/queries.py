@@ -112,6 +112,8 @@ def plan(asked: Query, store: str, capabilities: Capabilities) -> Plan:
     parts = asked.where.parts if isinstance(asked.where, And) else (asked.where,)
     conjuncts = [part for part in parts if part is not None]
     pushed = [part for part in conjuncts if _can_be_pushed(part, capabilities)]
+    if "and" not in capabilities.filters:
+        del pushed[1:]
     left = [part for part in conjuncts if part not in pushed]
     return Plan(
         store,

@@ -221,7 +221,7 @@ async def test_counts(people: People, hands: Hands) -> None:
 
 async def test_the_engine_is_asked_for_what_it_can(people: People, engine: Engine) -> None:
     """Conjuncts of its kinds with plain names go down; the answer is the same."""
-    engine.kinds = frozenset({"compare", "or"})
+    engine.kinds = frozenset({"compare", "or", "and"})
     where = (F.age == 42) & F.city.exists() & (F["odd name"] == 1) & ((F.age < 1) | (F.age > 2))
     plan = people.explain(where, prefix="a", order_by="-age")
     assert plan.pushed_down == And((F.age == 42, (F.age < 1) | (F.age > 2)))
@@ -241,6 +241,16 @@ async def test_the_engine_is_asked_for_what_it_can(people: People, engine: Engin
     assert (one.pushed_down, one.evaluated_here) == (Compare(("age",), "==", 42), None)
     text = people.explain(F.text("x"))
     assert (text.pushed_down, text.evaluated_here) == (None, Text("x"))
+
+
+async def test_the_engine_is_asked_for_no_conjunction_if_it_knows_none(
+    people: People, engine: Engine
+) -> None:
+    """One part of its kinds goes down; what joins several is a kind of its own."""
+    engine.kinds = frozenset({"compare"})
+    plan = people.explain(F.city.exists() & (F.age > 1) & (F.age < 42))
+    assert plan.pushed_down == (F.age > 1)
+    assert plan.evaluated_here == And((F.city.exists(), F.age < 42))
 
 
 async def test_a_query_by_key_does_not_scan(people: People) -> None:

@@ -6,7 +6,7 @@ from aiostore.protocols import Absent, Exactly, Newer, Write
 from aiostore.testing.check import check
 from aiostore.testing.expectations import expect, expect_equal
 from aiostore.testing.harness import Harness
-from aiostore.testing.records import record, version, write_all
+from aiostore.testing.records import record, standing_at, version, write_all
 
 _MANY = 1000
 """So many items are enough for a batch, however large the capabilities allow it to be."""
@@ -54,9 +54,9 @@ async def check_across_collections(harness: Harness) -> None:
         erasure = Write(record(one, "gone", 5, body=None), Exactly(version(1)), erase=True)
         outcomes = await adaptor.write([erasure, *(Write(new, Absent()) for new in written)])
         expect_equal([outcome.applied for outcome in outcomes], [True] * 4, "all are applied")
-        found = list(await adaptor.read([new.id for new in written]))
+        found = [await standing_at(adaptor, new.id) for new in written]
         expect_equal(found, written, "what was written")
-        [left] = await adaptor.read([gone.id])
+        left = await standing_at(adaptor, gone.id)
         expect(left in (None, erasure.record), "the erased one is gone")
 
 

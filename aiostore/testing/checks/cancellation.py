@@ -1,7 +1,8 @@
 """Callers that are cancelled in the middle."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from aiostore.protocols import Absent, Newer, Scan, Write
@@ -66,17 +67,18 @@ async def check_passes(harness: Harness) -> None:
     collection = harness.collection()
     async with harness.adaptor() as adaptor:
         there = record(collection, "k", 1)
-        await adaptor.write([Write(there, Absent())])
+        await write_all(adaptor, [there])
         for steps in range(_MOST_STEPS):
-            for call in (
-                adaptor.read([there.id]),
-                adaptor.write([Write(record(collection, "k", 2 + steps), Newer())]),
-                adaptor.count(collection),
-                adaptor.collections(),
-                scanned(adaptor, Scan(collection)),
-            ):
-                passed = await _cancel_after(steps, call)
-                expect(passed, "a cancellation is not swallowed")
+            write = Write(record(collection, "k", 2 + steps), Newer())
+            calls: list[tuple[str, Callable[[], Coroutine[Any, Any, object]]]] = [
+                ("read", partial(adaptor.read, [there.id])),
+                ("write", partial(adaptor.write, [write])),
+                ("count", partial(adaptor.count, collection)),
+                ("collections", adaptor.collections),
+                ("scan", partial(scanned, adaptor, Scan(collection))),
+            ]
+            for name, call in calls:
+                expect(await _cancel_after(steps, call()), f"{name} swallows no cancellation")
 
 
 @check()

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 
 from aiostore.errors import ClosedError, ConfigurationError
 from aiostore.protocols import Absent, Newer, Scan, Write
@@ -100,6 +101,13 @@ async def check_store_says_when_closed(harness: Harness) -> None:
     async with store:
         await collection.put("k", {"a": 1})
     await store.aclose()
-    for use in (collection.get("k"), collection.put("k", {}), store.collections(), store.open()):
+    uses: list[Callable[[], Awaitable[object]]] = [
+        lambda: collection.get("k"),
+        lambda: collection.put("k", {}),
+        collection.count,
+        store.collections,
+        store.open,
+    ]
+    for use in uses:
         with expect_error(ClosedError, "closed"):
-            await use
+            await use()

@@ -89,6 +89,24 @@ async def check_spares_fresh_writes(harness: Harness) -> None:
             expect_equal(found, fresh, "what was written while the purge went on")
 
 
+@check(needs=("purges",))
+async def check_clear(harness: Harness) -> None:
+    """`clear` removes all documents of its collection for good, no other, and tells how many."""
+    async with harness.store() as store:
+        name, other = harness.collection(), harness.collection()
+        for documents in (store.collection(name), store.collection(other)):
+            await documents.put_many({"a": {}, "b": {}, "c": {}})
+        documents = store.collection(name)
+        expect_equal(await documents.clear(), 3, "the number removed")
+        expect_equal([one async for one in documents.scan()], [], "what is left")
+        expect_equal(await store.collection(other).count(), 3, "what is left of the other")
+        named = [one for one in await store.collections() if one in (name, other)]
+        expect_equal(named, [other], "the collections that are left")
+        expect_equal(await documents.clear(), 0, "the number removed again")
+        await documents.create("a", {"n": 1})
+        expect_equal(await documents.count(), 1, "what is created afterwards")
+
+
 async def _check(adaptor: Adaptor, purge: Purge, gone: list[Record], kept: list[Record]) -> None:
     await write_all(adaptor, gone + kept)
     expect_equal(await adaptor.purge(purge), len(gone), f"the number removed by {purge}")
