@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from harnesses import ENGINES, MigrationHarness, engine_harness
 
-from aiostore.testing import Check, Harness, all_checks, run_check
+from aiostore.testing import Harness, all_checks
+from aiostore.testing.plugin import Conformance
 
 STACKS = [*ENGINES, *(f"{current}-to-{target}" for current in ENGINES for target in ENGINES)]
 
@@ -19,13 +20,9 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
     return engine_harness(current, tmp_path)
 
 
-@pytest.mark.parametrize("check", all_checks(), ids=lambda check: f"{check.topic}-{check.name}")
-async def test_conformance(check: Check, harness: Harness) -> None:
+async def test_conformance(conformance: Conformance) -> None:
     """Every adaptor and every wrapper keeps every promise of the kit."""
-    reason = check.reason_to_skip(harness.features)
-    if reason is not None:
-        pytest.skip(reason)
-    await run_check(check, harness)
+    await conformance()
 
 
 def test_every_check_states_its_promise() -> None:
