@@ -1,14 +1,17 @@
 """`aiostore check`, from the command line."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import aiostore.cli.check as command
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.cli import main
-from aiostore.protocols import Purge
+from aiostore.opening import open_adaptor
+from aiostore.protocols import Capabilities, Purge
 from aiostore.testing import all_checks
 
 
@@ -28,8 +31,27 @@ def test_every_store_conforms(url: str, tmp_path: Path, capsys: pytest.CaptureFi
     assert (code, err) == (0, "")
     assert (answer["failed"], answer["broken"]) == (0, 0)
     assert answer["passed"] + answer["skipped"] == len(answer["results"]) == len(all_checks())
+    assert answer["store"].startswith(url.partition(":")[0])
+    assert answer["versions"]["aiostore"] == version("aiostore-db")
+    declared = open_adaptor(url.format(tmp_path)).capabilities
+    assert msgspec.convert(answer["capabilities"], Capabilities) == declared
     skipped = [result for result in answer["results"] if result["outcome"] == "skipped"]
     assert all(result["detail"] for result in skipped)
+
+
+def test_a_topic_may_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the checks of the topics that are named are run; a wrong name tells the right ones."""
+    code, out, _ = run(capsys, "memory://", "--topic", "pages", "--topic", "keys", "--json")
+    results = json.loads(out)["results"]
+    chosen = [check for check in all_checks() if check.topic in ("pages", "keys")]
+    assert code == 0
+    assert [(result["topic"], result["name"]) for result in results] == [
+        (check.topic, check.name) for check in chosen
+    ]
+    code, out, err = run(capsys, "memory://", "--topic", "paging")
+    assert (code, out) == (2, "")
+    assert "no topic 'paging'" in err
+    assert "pages" in err
 
 
 def test_leaves_a_store_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
