@@ -69,7 +69,7 @@ def ordered(documents: dict[str, dict[str, Any]], order: Sequence[tuple[Path, bo
     keys = sorted(documents, key=lambda key: key.encode())
     for path, descends in reversed(order):
         # A sort by the last field first: each keeps the order of the one before among equals.
-        keys.sort(key=lambda key: _place(documents[key], path), reverse=descends)  # used at once
+        keys.sort(key=lambda key: _place(documents[key], path), reverse=descends)
     return keys
 
 
