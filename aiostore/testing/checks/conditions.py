@@ -1,7 +1,20 @@
 """When a write is applied, and what it answers when it is not."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from aiostore.errors import ConflictError
-from aiostore.protocols import Absent, Condition, Exactly, Mark, Newer, Outcome, Record, Write
+from aiostore.protocols import (
+    Absent,
+    Adaptor,
+    Condition,
+    Exactly,
+    Mark,
+    Newer,
+    Outcome,
+    Record,
+    Write,
+)
 from aiostore.testing.check import check
 from aiostore.testing.expectations import expect_equal, expect_error
 from aiostore.testing.harness import Harness
@@ -13,61 +26,66 @@ _DOCUMENT = '{"n":10}'
 @check()
 async def check_absent(harness: Harness) -> None:
     """`Absent` holds where no record stands; a tombstone and an expired document are records."""
-    await _check(harness, Absent(), nothing=True)
-    await _check(harness, Absent(), standing=_DOCUMENT, applied=False)
-    await _check(harness, Absent(), standing=None, applied=False)
-    await _check(harness, Absent(), standing=_DOCUMENT, expires_at=NOW - 1, applied=False)
+    async with _cases(harness) as case:
+        await _check(case, Absent(), nothing=True)
+        await _check(case, Absent(), standing=_DOCUMENT, applied=False)
+        await _check(case, Absent(), standing=None, applied=False)
+        await _check(case, Absent(), standing=_DOCUMENT, expires_at=NOW - 1, applied=False)
 
 
 @check()
 async def check_exactly(harness: Harness) -> None:
     """`Exactly` holds where this version stands, as a document or as a tombstone."""
-    await _check(harness, Exactly(version(10)), nothing=True, applied=False)
-    await _check(harness, Exactly(version(10)), standing=_DOCUMENT)
-    await _check(harness, Exactly(version(10)), standing=None)
-    await _check(harness, Exactly(version(9)), standing=_DOCUMENT, applied=False)
-    await _check(harness, Exactly(version(11)), standing=_DOCUMENT, applied=False)
-    await _check(harness, Exactly(version(11)), standing=None, applied=False)
-    await _check(harness, Exactly("no version"), standing=_DOCUMENT, applied=False)
+    async with _cases(harness) as case:
+        await _check(case, Exactly(version(10)), nothing=True, applied=False)
+        await _check(case, Exactly(version(10)), standing=_DOCUMENT)
+        await _check(case, Exactly(version(10)), standing=None)
+        await _check(case, Exactly(version(9)), standing=_DOCUMENT, applied=False)
+        await _check(case, Exactly(version(11)), standing=_DOCUMENT, applied=False)
+        await _check(case, Exactly(version(11)), standing=None, applied=False)
+        await _check(case, Exactly("no version"), standing=_DOCUMENT, applied=False)
 
 
 @check()
 async def check_exactly_unexpired(harness: Harness) -> None:
     """`Exactly` with a moment holds only if the record has not expired at that moment."""
-    condition = Exactly(version(10), unexpired_at=NOW)
-    await _check(harness, condition, standing=_DOCUMENT)
-    await _check(harness, condition, standing=_DOCUMENT, expires_at=NOW + 1)
-    await _check(harness, condition, standing=_DOCUMENT, expires_at=NOW, applied=False)
-    await _check(harness, condition, standing=_DOCUMENT, expires_at=NOW - 1, applied=False)
-    await _check(harness, Exactly(version(10)), standing=_DOCUMENT, expires_at=NOW - 1)
+    async with _cases(harness) as case:
+        condition = Exactly(version(10), unexpired_at=NOW)
+        await _check(case, condition, standing=_DOCUMENT)
+        await _check(case, condition, standing=_DOCUMENT, expires_at=NOW + 1)
+        await _check(case, condition, standing=_DOCUMENT, expires_at=NOW, applied=False)
+        await _check(case, condition, standing=_DOCUMENT, expires_at=NOW - 1, applied=False)
+        await _check(case, Exactly(version(10)), standing=_DOCUMENT, expires_at=NOW - 1)
 
 
 @check()
 async def check_newer(harness: Harness) -> None:
     """`Newer` holds where nothing or a smaller version stands, be it a tombstone's."""
-    await _check(harness, Newer(), nothing=True)
-    for body in (_DOCUMENT, None):
-        await _check(harness, Newer(), standing=body)
-        await _check(harness, Newer(), standing=body, written=10, applied=False)
-        await _check(harness, Newer(), standing=body, written=9, applied=False)
+    async with _cases(harness) as case:
+        await _check(case, Newer(), nothing=True)
+        for body in (_DOCUMENT, None):
+            await _check(case, Newer(), standing=body)
+            await _check(case, Newer(), standing=body, written=10, applied=False)
+            await _check(case, Newer(), standing=body, written=9, applied=False)
 
 
 @check(needs=("marks",))
 async def check_marks(harness: Harness) -> None:
     """A mark that is demanded must be the standing record's; where nothing stands it is no bar."""
-    for condition in (Exactly(version(10)), Newer()):
-        for standing in Mark:
-            for demanded in Mark:
-                await _check(
-                    harness,
-                    condition,
-                    standing=_DOCUMENT,
-                    mark=standing,
-                    demanded=demanded,
-                    applied=standing is demanded,
-                )
-    await _check(harness, Newer(), nothing=True, demanded=Mark.MIRROR)
-    await _check(harness, Absent(), nothing=True, demanded=Mark.MIRROR)
+    async with _cases(harness) as case:
+        for condition in (Exactly(version(10)), Newer()):
+            for standing in Mark:
+                for demanded in Mark:
+                    await _check(
+                        case,
+                        condition,
+                        standing=_DOCUMENT,
+                        mark=standing,
+                        demanded=demanded,
+                        applied=standing is demanded,
+                    )
+        await _check(case, Newer(), nothing=True, demanded=Mark.MIRROR)
+        await _check(case, Absent(), nothing=True, demanded=Mark.MIRROR)
 
 
 @check()
@@ -85,8 +103,17 @@ async def check_no_aba(harness: Harness) -> None:
         expect_equal(await collection.get("k"), second, "the document")
 
 
+_Case = tuple[Harness, Adaptor]
+
+
+@asynccontextmanager
+async def _cases(harness: Harness) -> AsyncIterator[_Case]:
+    async with harness.adaptor() as adaptor:
+        yield harness, adaptor
+
+
 async def _check(
-    harness: Harness,
+    case: _Case,
     condition: Condition,
     *,
     nothing: bool = False,
@@ -98,16 +125,16 @@ async def _check(
     applied: bool = True,
 ) -> None:
     """Write version `written` under a condition over version 10, or over nothing."""
+    harness, adaptor = case
     collection = harness.collection()
     before: Record | None = None
-    async with harness.adaptor() as adaptor:
-        if not nothing:
-            before = record(collection, "k", 10, body=standing, expires_at=expires_at, mark=mark)
-            [made] = await adaptor.write([Write(before, Newer())])
-            expect_equal(made, Outcome(applied=True, record=before), "a first write is applied")
-        after = record(collection, "k", written, body='{"n":20}')
-        [outcome] = await adaptor.write([Write(after, condition, demanded)])
-        stands = after if applied else before
-        case = f"{condition} over {before}, demanding the mark {demanded}"
-        expect_equal(outcome, Outcome(applied=applied, record=stands), f"the outcome of {case}")
-        expect_equal(await standing_at(adaptor, after.id), stands, f"what stands after {case}")
+    if not nothing:
+        before = record(collection, "k", 10, body=standing, expires_at=expires_at, mark=mark)
+        [made] = await adaptor.write([Write(before, Newer())])
+        expect_equal(made, Outcome(applied=True, record=before), "a first write is applied")
+    after = record(collection, "k", written, body='{"n":20}')
+    [outcome] = await adaptor.write([Write(after, condition, demanded)])
+    stands = after if applied else before
+    told = f"{condition} over {before}, demanding the mark {demanded}"
+    expect_equal(outcome, Outcome(applied=applied, record=stands), f"the outcome of {told}")
+    expect_equal(await standing_at(adaptor, after.id), stands, f"what stands after {told}")
