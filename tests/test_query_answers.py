@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from harnesses import MigrationHarness, engine_harness
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiostore.collection import Collection
@@ -46,7 +46,7 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
 def test_any_query_is_answered_as_the_reference_does(harness: Harness) -> None:
     """Found, counted, sorted and cut into pages: the same on every store."""
 
-    @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=40)
     @given(st.data())
     def hold(data: st.DataObject) -> None:
         values = data.draw(st.lists(documents(), max_size=8))

@@ -1,13 +1,16 @@
 """The kit is worth something only if it finds what is wrong."""
 
 import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 from broken import BROKEN, harness_of
 
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.errors import ConflictError, NotFoundError
-from aiostore.testing import Harness, all_checks, run_checks
+from aiostore.protocols import DocumentId, Record
+from aiostore.testing import Harness, ManualClock, all_checks, run_checks
 from aiostore.testing.expectations import (
     CheckFailedError,
     exact,
@@ -89,3 +92,60 @@ def test_exact_tells_types_apart() -> None:
     """Values that are equal to Python but not as JSON have different exact texts."""
     texts = {exact({"a": [value]}) for value in (1, 1.0, True, "1", -0.0, 0.0, 0, None)}
     assert len(texts) == 8
+
+
+async def test_a_check_that_hangs_is_ended() -> None:
+    """It fails after the time allowed, and what comes after it is run."""
+
+    class Hangs(MemoryAdaptor):
+        async def collections(self) -> Sequence[str]:
+            await asyncio.Event().wait()
+            return []
+
+    adaptor = Hangs()
+    chosen = [check for check in all_checks() if check.topic in ("keys", "reads")]
+    patience = timedelta(seconds=0.5)
+    results = [result async for result in run_checks(Harness(lambda: adaptor), chosen, patience)]
+    failed = [result for result in results if result.outcome == "failed"]
+    assert [result.name for result in failed] == ["collections_are_apart"]
+    assert "the check ends, within 0:00:00.5" in failed[0].detail
+
+
+async def test_an_adaptors_own_timeout_is_not_the_kits() -> None:
+    """An error that the adaptor lets through is told as such, though it be a `TimeoutError`."""
+
+    class TimesOut(MemoryAdaptor):
+        async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+            raise TimeoutError("the engine's")
+
+    adaptor = TimesOut()
+    [chosen] = [check for check in all_checks() if (check.topic, check.name) == ("reads", "get")]
+    [result] = [result async for result in run_checks(Harness(lambda: adaptor), [chosen])]
+    assert result.outcome == "broken"
+    assert "TimeoutError: the engine's" in result.detail
+
+
+async def test_a_check_has_to_need_what_it_uses() -> None:
+    """A hook that the harness has not been given is no hook that does nothing."""
+    harness = Harness(MemoryAdaptor)
+    assert harness.features.isdisjoint({"peek", "poke", "damage", "unusable", "outage"})
+    place = DocumentId("c", "k")
+    with pytest.raises(NotImplementedError, match="no peek: the check has to need it"):
+        await harness.peek(place)
+    with pytest.raises(NotImplementedError, match="poke"):
+        await harness.poke(Record(place, None, "", 0, 0))
+    with pytest.raises(NotImplementedError, match="damage"):
+        harness.damage(place)
+    with pytest.raises(NotImplementedError, match="unusable"):
+        harness.unusable()
+    with pytest.raises(NotImplementedError, match="outage"):
+        harness.outage()
+
+
+def test_a_manual_clock_stands_until_it_is_told_to_go_on() -> None:
+    """It begins at about the present, or where it is told to."""
+    clock = ManualClock(1_000)
+    assert (clock(), clock()) == (1_000, 1_000)
+    clock.advance(timedelta(milliseconds=1))
+    assert clock() == 2_000
+    assert ManualClock()() > 1_700_000_000 * 1_000_000
