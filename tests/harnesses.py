@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from aiostore.adaptors.files import FileAdaptor
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.adaptors.sql import SQLAdaptor
 from aiostore.migration import MigrationAdaptor, backfill, verify
 from aiostore.protocols import Adaptor, DocumentId, Mark, Record
-from aiostore.testing import Harness
+from aiostore.testing import Faults, FaultyAdaptor, Harness
 from aiostore.testing.expectations import expect_equal
 
 Make = Callable[[], Adaptor]
@@ -61,6 +62,20 @@ def engine_harness(engine: str, folder: Path) -> Harness:
             )
         case _:
             return Harness(make)
+
+
+def faulty_harness(kind: str, engine: str, folder: Path) -> Harness:
+    """A harness over one engine behind a wrapper whose faults do not show."""
+    inner = engine_harness(engine, folder)
+    faults = Faults(pauses=HARMLESS[kind])
+    hooks: dict[str, Any] = {
+        name: hook for name, hook in inner._hooks.items() if name in inner.features
+    }
+    return Harness(lambda: FaultyAdaptor(inner.make(), faults), **hooks)
+
+
+HARMLESS: dict[str, tuple[int, ...]] = {"faulty(none)": (), "faulty(slow)": (0, 0, 1, 3)}
+"""Wrappers that fail nothing: how many turns of the event loop their calls wait."""
 
 
 class MigrationHarness(Harness):

@@ -1,22 +1,30 @@
-"""The conformance kit, over every adaptor and over the migration between each two of them."""
+"""The conformance kit, over every adaptor, and over stacks of wrappers on them."""
 
 from pathlib import Path
 
 import pytest
-from harnesses import ENGINES, MigrationHarness, engine_harness
+from harnesses import ENGINES, MigrationHarness, engine_harness, faulty_harness
 
 from aiostore.testing import Harness, all_checks
 from aiostore.testing.plugin import Conformance
 
-STACKS = [*ENGINES, *(f"{current}-to-{target}" for current in ENGINES for target in ENGINES)]
+FAULTY = ["faulty(none)-over-memory", "faulty(none)-over-sqlite", "faulty(slow)-over-memory"]
+STACKS = [
+    *ENGINES,
+    *(f"{current}-to-{target}" for current in ENGINES for target in ENGINES),
+    *FAULTY,
+]
 
 
 @pytest.fixture(params=STACKS)
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
-    """One engine or migration, with nothing in it."""
+    """One engine or stack, with nothing in it."""
     current, _, target = request.param.partition("-to-")
     if target:
         return MigrationHarness(current, target, tmp_path)
+    kind, _, engine = current.partition("-over-")
+    if engine:
+        return faulty_harness(kind, engine, tmp_path)
     return engine_harness(current, tmp_path)
 
 

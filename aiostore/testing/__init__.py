@@ -9,6 +9,7 @@ from aiostore.testing import checks
 from aiostore.testing.check import Check, all_checks, check
 from aiostore.testing.clock import ManualClock
 from aiostore.testing.expectations import CheckFailedError
+from aiostore.testing.faults import Faults, FaultyAdaptor
 from aiostore.testing.harness import Harness
 from aiostore.testing.running import CheckResult, run_check, run_checks
 
@@ -16,6 +17,8 @@ __all__ = [
     "Check",
     "CheckFailedError",
     "CheckResult",
+    "Faults",
+    "FaultyAdaptor",
     "Harness",
     "ManualClock",
     "all_checks",

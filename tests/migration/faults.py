@@ -1,74 +1,37 @@
-"""A memory store with faults: slow, failing before or after, silent; and two of them migrating."""
+"""Two memories with faults, migrating from one to the other."""
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from aiostore.adaptors.memory import MemoryAdaptor
-from aiostore.errors import UnavailableError
-from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.migration import MigrationAdaptor
-from aiostore.protocols import DocumentId, Outcome, Record, Write
+from aiostore.protocols import Record
 from aiostore.store import Store
+from aiostore.testing.faults import Faults, FaultyAdaptor
 
 
-class FaultyAdaptor(MemoryAdaptor):
-    """The real memory adaptor behind a network that can be told to misbehave.
+class FaultyMemory(FaultyAdaptor):
+    """A memory with faults.
 
     Attributes:
-        down: every call fails before it does anything, but for those on the library's own records.
-        loses_answers: writes take effect and their answers are lost.
-        hangs: writes wait for this event first, if there is one.
-        jitter: turns of the event loop are taken at random before and after each call.
-        calls: how many writes reached the engine.
+        memory: the engine behind them.
     """
 
     def __init__(self, name: str = "memory://") -> None:
-        super().__init__(name)
-        self.down = False
-        self.loses_answers = False
-        self.hangs: asyncio.Event | None = None
-        self.jitter: random.Random | None = None
-        self.calls = 0
-
-    async def open(self) -> None:
-        if self.down:
-            raise UnavailableError("down")
-        await super().open()
-
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
-        await self._pause()
-        self._fail_if_down(ids)
-        found = await super().read(ids)
-        await self._pause()
-        return found
-
-    async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
-        await self._pause()
-        if self.hangs is not None:
-            await self.hangs.wait()
-        self._fail_if_down([write.record.id for write in writes])
-        self.calls += 1
-        outcomes = await super().write(writes)
-        if self.loses_answers:
-            raise UnavailableError("the answer was lost")
-        await self._pause()
-        return outcomes
-
-    async def _pause(self) -> None:
-        if self.jitter is not None:
-            for _ in range(self.jitter.choice((0, 0, 0, 1, 1, 2, 4, 9, 50))):
-                await asyncio.sleep(0)
-
-    def _fail_if_down(self, ids: Sequence[DocumentId]) -> None:
-        if self.down and any(id_.collection != SYSTEM_COLLECTION for id_ in ids):
-            raise UnavailableError("down")
+        self.memory = MemoryAdaptor(name)
+        super().__init__(self.memory)
 
     def held(self, collection: str = "c") -> dict[str, Record]:
         """Every record that the engine holds, tombstones too."""
-        return dict(self._collections.get(collection, {}))
+        return dict(self.memory._collections.get(collection, {}))
+
+
+def jitter(seed: str) -> Faults:
+    """Calls of different lengths: mostly short, now and then one that all others overtake."""
+    return Faults(choices=random.Random(seed), pauses=(0, 0, 0, 1, 1, 2, 4, 9, 50))
 
 
 class Pair:
@@ -80,8 +43,8 @@ class Pair:
     """
 
     def __init__(self) -> None:
-        self.current = FaultyAdaptor("memory:current")
-        self.target = FaultyAdaptor("memory:target")
+        self.current = FaultyMemory("memory:current")
+        self.target = FaultyMemory("memory:target")
 
     def migration(
         self,

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 import stamina
-from faults import Pair, at_rest
+from faults import FaultyMemory, Pair, at_rest
 from msgspec.structs import replace
 
-from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.adaptors.sql import SQLAdaptor
 from aiostore.errors import UnavailableError
 from aiostore.migration import Difference, MigrationAdaptor, Progress, backfill, verify
@@ -38,10 +37,10 @@ async def copied(number: int) -> AsyncIterator[tuple[Pair, MigrationAdaptor, Sto
         yield pair, migration, store
 
 
-async def rewrite(adaptor: MemoryAdaptor, record: Record) -> None:
+async def rewrite(adaptor: FaultyMemory, record: Record) -> None:
     """Put a record into an engine behind everybody's back."""
     id_ = record.id
-    adaptor._collections[id_.collection][id_.key] = record
+    adaptor.memory._collections[id_.collection][id_.key] = record
 
 
 async def test_copies_everything_and_says_how_far_it_is() -> None:
@@ -132,14 +131,14 @@ async def test_verify_names_each_kind_of_difference() -> None:
     async with copied(8) as (pair, migration, _):
         assert (await verify(migration)).clean
         held = pair.target.held()
-        del pair.target._collections["c"]["k0001"]
+        del pair.target.memory._collections["c"]["k0001"]
         old = replace(held["k0002"], version="0" * 12 + "7" + held["k0002"].version[13:])
         await rewrite(pair.target, old)
         new = replace(held["k0003"], version="f" + held["k0003"].version[1:])
         await rewrite(pair.target, new)
         await rewrite(pair.target, replace(held["k0004"], body='{"n":"other"}'))
         await rewrite(pair.target, replace(held["k0005"], updated_at=1))
-        del pair.current._collections["c"]["k0006"]
+        del pair.current.memory._collections["c"]["k0006"]
         seen: list[Progress] = []
         found = await verify(migration, chunk=3, report=seen.append)
         assert found.differences == [
@@ -160,9 +159,9 @@ async def test_verify_repairs_when_told() -> None:
     """With repair the target is made equal, what is ahead after the grace; then it is clean."""
     async with copied(8) as (pair, migration, _):
         held = pair.target.held()
-        del pair.target._collections["c"]["k0001"]
+        del pair.target.memory._collections["c"]["k0001"]
         await rewrite(pair.target, replace(held["k0004"], body='{"n":"other"}'))
-        del pair.current._collections["c"]["k0006"]
+        del pair.current.memory._collections["c"]["k0006"]
         found = await verify(migration, repair=True)
         assert (found.mismatches, found.repaired) == (3, 2)
         assert not migration.verified

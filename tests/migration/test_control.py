@@ -1,7 +1,7 @@
 """What each store knows of its migration, and whom it refuses."""
 
 import pytest
-from faults import FaultyAdaptor, Pair
+from faults import FaultyMemory, Pair
 
 from aiostore.errors import (
     ConfigurationError,
@@ -57,7 +57,7 @@ async def test_a_finished_migration_is_not_begun_again() -> None:
     with pytest.raises(MigrationError, match="is finished"):
         async with pair.store():
             pass
-    onward = MigrationAdaptor(pair.current, FaultyAdaptor("memory:third"), name="onward")
+    onward = MigrationAdaptor(pair.current, FaultyMemory("memory:third"), name="onward")
     with pytest.raises(MigrationError, match="moved this store's documents"):
         async with Store(onward):
             pass
@@ -67,7 +67,7 @@ async def test_the_target_of_one_migration_is_the_source_of_the_next() -> None:
     """What was moved can be moved on."""
     pair = Pair()
     await finished(pair)
-    third = FaultyAdaptor("memory:third")
+    third = FaultyMemory("memory:third")
     migration = MigrationAdaptor(pair.target, third, name="onward")
     async with Store(migration) as store:
         await store.collection("c").put("l", {"n": 2})
@@ -94,8 +94,8 @@ async def test_two_migrations_do_not_share_a_store() -> None:
     async with pair.store():
         pass
     for current, target in (
-        (pair.current, FaultyAdaptor("memory:third")),
-        (FaultyAdaptor("memory:third"), pair.target),
+        (pair.current, FaultyMemory("memory:third")),
+        (FaultyMemory("memory:third"), pair.target),
     ):
         with pytest.raises(MigrationError, match="the migration 'test'"):
             async with Store(MigrationAdaptor(current, target, name="other")):
@@ -164,7 +164,7 @@ async def test_a_wrong_target_fails_the_opening() -> None:
 def test_a_migration_has_a_proper_name() -> None:
     """The name becomes a part of keys, so it keeps to the rules of names."""
     with pytest.raises(InvalidKeyError):
-        MigrationAdaptor(FaultyAdaptor(), FaultyAdaptor(), name="no spaces, please")
+        MigrationAdaptor(FaultyMemory(), FaultyMemory(), name="no spaces, please")
 
 
 @pytest.mark.parametrize("id_", [CONTROL_ID, control.checkpoint_id("test", "c")])

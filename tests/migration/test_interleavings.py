@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from faults import Pair
+from faults import Pair, jitter
 from msgspec.structs import replace
 
 from aiostore.collection import Collection
@@ -50,7 +50,7 @@ async def run(seed: int) -> list[str]:
     async with Store(pair.current) as plain:
         for key in KEYS:
             await _prepare(plain, key, choices, history)
-    pair.current.jitter = pair.target.jitter = random.Random(f"{seed}/jitter")
+    pair.current.faults = pair.target.faults = jitter(f"{seed}/jitter")
     async with (
         Store(pair.migration(grace=timedelta(hours=1)), clock=_skewed(choices)) as one,
         Store(pair.migration(grace=timedelta(hours=1)), clock=_skewed(choices)) as other,
