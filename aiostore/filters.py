@@ -16,6 +16,7 @@ The meaning, the same on every store:
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from keyword import iskeyword
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any, Literal, NoReturn, TypeAlias, TypeGuard
 
@@ -58,12 +59,29 @@ class Compare(_Node, frozen=True, tag="compare"):
     operator: Operator
     value: Scalar
 
+    def __post_init__(self) -> None:
+        _check_path(self.path)
+        check_scalar(self.value)
+        if self.value is None and self.operator == "!=":
+            raise InvalidValueError(
+                "no null differs from null, so != None matches nothing: write ~(field == None), "
+                "or field.exists() & ~(field == None)"
+            )
+        has_order = self.value is not None and not isinstance(self.value, bool)
+        if not has_order and self.operator not in ("==", "!="):
+            raise InvalidValueError(f"{self.value} has no order: compare by == alone")
+
 
 class In(_Node, frozen=True, tag="in"):
     """The field equals one of the values."""
 
     path: Path
     values: tuple[Scalar, ...]
+
+    def __post_init__(self) -> None:
+        _check_path(self.path)
+        for value in self.values:
+            check_scalar(value)
 
 
 class Prefix(_Node, frozen=True, tag="prefix"):
@@ -72,6 +90,10 @@ class Prefix(_Node, frozen=True, tag="prefix"):
     path: Path
     text: str
 
+    def __post_init__(self) -> None:
+        _check_path(self.path)
+        _check_text(self.text)
+
 
 class Contains(_Node, frozen=True, tag="contains"):
     """The field is a text that holds this one, or an array with an element that equals it."""
@@ -79,17 +101,27 @@ class Contains(_Node, frozen=True, tag="contains"):
     path: Path
     item: Scalar
 
+    def __post_init__(self) -> None:
+        _check_path(self.path)
+        check_scalar(self.item)
+
 
 class Exists(_Node, frozen=True, tag="exists"):
     """The field is there, be it null."""
 
     path: Path
 
+    def __post_init__(self) -> None:
+        _check_path(self.path)
+
 
 class Text(_Node, frozen=True, tag="text"):
     """Some text in the document, at any depth, holds this one, whatever the case of its letters."""
 
     text: str
+
+    def __post_init__(self) -> None:
+        _check_text(self.text)
 
 
 class And(_Node, frozen=True, tag="and"):
@@ -125,7 +157,10 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Field:
-    """A field of a document, by its path; its operators and methods make filters."""
+    """A field of a document, by its path; its operators and methods make filters.
+
+    A name that is one of its methods, or no name of Python's, is written in brackets.
+    """
 
     __slots__ = ("_path",)
     __hash__ = None  # type: ignore[assignment]  # `==` makes a filter, so it can be no key
@@ -139,47 +174,41 @@ class Field:
         return self[name]
 
     def __getitem__(self, name: str) -> "Field":
-        if type(name) is not str:
-            raise InvalidValueError(f"a field's name is a str, not {type(name).__name__}")
-        check_scalar(name)
-        return Field((*self._path, name))
+        path = (*self._path, name)
+        _check_path(path)
+        return Field(path)
 
     def __eq__(self, value: object) -> Compare:  # type: ignore[override]  # that is the language
         return self._compare("==", value)
 
     def __ne__(self, value: object) -> Compare:  # type: ignore[override]  # likewise
-        if value is None:
-            raise InvalidValueError(
-                "no null differs from null, so != None matches nothing: write ~(field == None), "
-                "or field.exists() & ~(field == None)"
-            )
         return self._compare("!=", value)
 
     def __lt__(self, value: str | float) -> Compare:
-        return self._order("<", value)
+        return self._compare("<", value)
 
     def __le__(self, value: str | float) -> Compare:
-        return self._order("<=", value)
+        return self._compare("<=", value)
 
     def __gt__(self, value: str | float) -> Compare:
-        return self._order(">", value)
+        return self._compare(">", value)
 
     def __ge__(self, value: str | float) -> Compare:
-        return self._order(">=", value)
+        return self._compare(">=", value)
 
     def in_(self, values: Iterable[Scalar]) -> In:
         """It equals one of these."""
         if isinstance(values, str):
             raise InvalidValueError("in_ takes several values, as a list: for one write ==")
-        return In(self._path, tuple(_scalar(value) for value in values))
+        return In(self._path, tuple(values))
 
     def prefix(self, text: str) -> Prefix:
         """It is a text that begins with this one."""
-        return Prefix(self._path, _text(text))
+        return Prefix(self._path, text)
 
     def contains(self, item: Scalar) -> Contains:
         """It is a text that holds this one, or an array with an element that equals it."""
-        return Contains(self._path, _scalar(item))
+        return Contains(self._path, item)
 
     def exists(self) -> Exists:
         """It is there, be it null."""
@@ -200,12 +229,7 @@ class Field:
         raise InvalidValueError(f"{self!r} is a field and no filter: compare it, or ask exists()")
 
     def _compare(self, operator: Operator, value: object) -> Compare:
-        return Compare(self._path, operator, _scalar(value))
-
-    def _order(self, operator: Operator, value: object) -> Compare:
-        if value is None or isinstance(value, bool):
-            raise InvalidValueError(f"{value} has no order: compare by == alone")
-        return self._compare(operator, value)
+        return Compare(self._path, operator, value)  # type: ignore[arg-type]  # checked there
 
 
 class _Fields:
@@ -221,7 +245,7 @@ class _Fields:
 
     def text(self, text: str) -> Text:
         """Some text in the document, at any depth, holds this one, case ignored."""
-        return Text(_text(text))
+        return Text(text)
 
     def __repr__(self) -> str:
         return "F"
@@ -304,15 +328,13 @@ def described(where: Filter) -> str:  # noqa: PLR0911  # one for each kind
             return f"{name_of(where.path)}.prefix({text!r})"
         case Contains(item=item):
             return f"{name_of(where.path)}.contains({item!r})"
-        case Exists():
+        case _:
             return f"{name_of(where.path)}.exists()"
 
 
 def name_of(path: Path) -> str:
     """A field as a person would write it."""
-    return "F" + "".join(
-        f".{name}" if _PLAIN_NAME.fullmatch(name) else f"[{name!r}]" for name in path
-    )
+    return "F" + "".join(f".{name}" if _is_attribute(name) else f"[{name!r}]" for name in path)
 
 
 def _holds(where: Compare | In | Prefix | Contains | Exists, value: Any) -> bool:
@@ -327,7 +349,7 @@ def _holds(where: Compare | In | Prefix | Contains | Exists, value: Any) -> bool
             if isinstance(value, list):
                 return any(_compares(element, "==", item) for element in value)
             return isinstance(value, str) and isinstance(item, str) and item in value
-        case Exists():
+        case _:
             return value is not _MISSING
 
 
@@ -381,13 +403,25 @@ def _parts_of(kind: "type[And | Or]", node: Any) -> "tuple[Filter, ...]":
     return node.parts if isinstance(node, kind) else (node,)  # type: ignore[return-value]  # ditto
 
 
-def _scalar(value: object) -> Scalar:
-    check_scalar(value)
-    return value  # type: ignore[return-value]  # checked just now
+def _check_path(path: Path) -> None:
+    for name in path:
+        _check_text(name, "a field's name is a str")
 
 
-def _text(text: object) -> str:
+def _check_text(text: object, wanted: str = "a text is asked for") -> None:
     if type(text) is not str:
-        raise InvalidValueError(f"a text is asked for, not {type(text).__name__}")
+        raise InvalidValueError(f"{wanted}, not {type(text).__name__}")
     check_scalar(text)
-    return text
+
+
+def _is_attribute(name: str) -> bool:
+    """Whether it can be written behind a point, and is not taken for something else there."""
+    return (
+        _PLAIN_NAME.fullmatch(name) is not None
+        and not name.startswith("__")
+        and not iskeyword(name)
+        and name not in _METHODS
+    )
+
+
+_METHODS = {*dir(Field), *dir(F)}

@@ -6,14 +6,15 @@ to it. Needs hypothesis, which `aiostore.testing` itself does without.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import reduce
 from math import inf, isfinite, nextafter
+from operator import and_, or_
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from aiostore.filters import (
-    And,
     Compare,
     Contains,
     Exists,
@@ -21,7 +22,6 @@ from aiostore.filters import (
     In,
     Not,
     Operator,
-    Or,
     Path,
     Prefix,
     Scalar,
@@ -131,8 +131,8 @@ def filters(
         kind = draw(st.sampled_from(sorted(_LEAVES.intersection(kinds) if not levels else kinds)))
         match kind:
             case "and" | "or":
-                parts = tuple(one(levels - 1) for _ in range(draw(st.integers(2, 3))))
-                return And(parts) if kind == "and" else Or(parts)
+                parts = [one(levels - 1) for _ in range(draw(st.integers(2, 3)))]
+                return reduce(and_ if kind == "and" else or_, parts)
             case "not":
                 return Not(one(levels - 1))
             case _:
