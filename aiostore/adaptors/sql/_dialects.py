@@ -1,11 +1,13 @@
 """What differs between the databases, as data."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 from sqlalchemy.dialects.sqlite import Insert as SQLiteInsert
 
+from aiostore.adaptors.sql import _sqlite_json
+from aiostore.adaptors.sql._filters import KINDS, Condition, Judge
 from aiostore.errors import ConfigurationError, CorruptRecordError, StoreError, UnavailableError
 
 Translation = Mapping[int, tuple[type[StoreError], str]]
@@ -18,12 +20,18 @@ class Dialect(Struct, frozen=True):
         driver: SQLAlchemy's name of the dialect and its asyncio driver.
         insert: the dialect's INSERT, which knows conflicts.
         begin: the statement that begins a writing transaction.
+        filters: the kinds of filters that it judges documents by.
+        judge: how it does.
+        is_readable: the condition that it can, as the body is JSON to it.
         errors: the driver's error codes, and what each means here.
     """
 
     driver: str
     insert: type[SQLiteInsert]
     begin: str
+    filters: frozenset[str]
+    judge: Judge
+    is_readable: Callable[[], Condition]
     errors: Translation
 
 
@@ -31,6 +39,9 @@ SQLITE = Dialect(
     driver="sqlite+aiosqlite",
     insert=SQLiteInsert,
     begin="BEGIN IMMEDIATE",
+    filters=KINDS,
+    judge=_sqlite_json.judge,
+    is_readable=_sqlite_json.is_readable,
     # https://www.sqlite.org/rescode.html, the primary codes
     errors={
         sqlite3.SQLITE_PERM: (ConfigurationError, "no permission: give this user write access"),

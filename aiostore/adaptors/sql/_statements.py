@@ -16,7 +16,9 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    false,
     func,
+    not_,
     or_,
     select,
     true,
@@ -25,14 +27,19 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
 
+from aiostore.adaptors.sql import _filters
 from aiostore.adaptors.sql._dialects import Dialect
 from aiostore.adaptors.sql._tables import documents
-from aiostore.protocols import Absent, Condition, DocumentId, Exactly, Mark, Record, Write
+from aiostore.filters import Filter
+from aiostore.keys import end_of_prefix
+from aiostore.protocols import Absent, Condition, DocumentId, Exactly, Mark, Record, Scan, Write
 
 _row = documents.c
 _KEY = (_row.collection, _row.key)
 _STORED = tuple(documents.columns.keys())
 _WRITTEN = (*_STORED, "expected", "unexpired_at", "keep_created_at")
+
+_STRETCH = 2000
 
 _encode = msgspec.json.Encoder().encode
 
@@ -110,11 +117,62 @@ def erase(kind: type[Condition]) -> ReturningDelete[Any]:
     )
 
 
+class Walk:
+    """The statements of one scan, which goes by pages.
+
+    A page of records that match may lie far behind the last one. So a scan that is narrowed down
+    goes by stretches of some 2,000 records, and no statement goes beyond its stretch: one whose
+    caller has gone is over soon.
+    """
+
+    def __init__(self, request: Scan, dialect: Dialect) -> None:
+        self._request = request
+        self._condition = true() if request.where is None else _may_match(request.where, dialect)
+
+    def end_of_stretch(self, after: str | None) -> Select[Any]:
+        """The key of the last record of the stretch behind a key; none if it is the last one."""
+        last = max(_STRETCH, self._request.chunk) - 1
+        return (
+            (select(_row.key).where(*self._bounds(after, None)).order_by(_row.key))
+            .offset(last)
+            .limit(1)
+        )
+
+    def page(self, after: str | None, end: str | None) -> Select[Any]:
+        """The rows behind one key and up to another, where there is one: at most `chunk`."""
+        bounds = self._bounds(after, end)
+        rows = select(*documents.columns).where(*bounds, self._condition)
+        return rows.order_by(_row.key).limit(self._request.chunk)
+
+    def _bounds(self, after: str | None, end: str | None) -> list[ColumnElement[bool]]:
+        """One bound on either side: SQLite would walk from the first of two that it meets."""
+        prefix = self._request.prefix
+        bounds = [
+            _row.collection == self._request.collection,
+            _row.key >= prefix if after is None or after < prefix else _row.key > after,
+        ]
+        past = end_of_prefix(prefix)
+        if end is not None:
+            bounds.append(_row.key <= end)
+        elif past is not None:
+            bounds.append(_row.key < past)
+        return bounds
+
+
 def record_of(row: Any) -> Record:
     """The record of a row of `documents`."""
     collection, key, body, version, mark, created_at, updated_at, expires_at = row
     id_ = DocumentId(collection, key)
     return Record(id_, body, version, created_at, updated_at, expires_at, Mark(mark))
+
+
+def _may_match(where: Filter, dialect: Dialect) -> ColumnElement[bool]:
+    """A document of which the database does not know that it does not match."""
+    condition = _filters.condition(where, dialect.judge)
+    # What the database cannot read must come, so that the error names the document. As one of the
+    # branches, and not as their result, the condition ends at the first of its parts that decides.
+    comes = case((not_(dialect.is_readable()), true()), (condition, true()), else_=false())
+    return and_(_row.body.is_not(None), comes)
 
 
 def _replace() -> ReturningUpdate[Any]:

@@ -20,7 +20,7 @@ from aiostore.adaptors.sql._dialects import SQLITE, error_code
 from aiostore.adaptors.sql._tables import LAYOUT_VERSION, documents, layout, metadata
 from aiostore.conditions import decide, place_of
 from aiostore.errors import ConfigurationError, StoreError, UnavailableError
-from aiostore.keys import end_of_prefix, segment_of
+from aiostore.keys import segment_of
 from aiostore.protocols import (
     Absent,
     Capabilities,
@@ -40,7 +40,12 @@ from aiostore.protocols import (
 R = TypeVar("R")
 
 _CAPABILITIES = Capabilities(
-    persistent=True, shared=True, atomic_writes=True, max_batch=1000, max_atomic=1000
+    persistent=True,
+    shared=True,
+    atomic_writes=True,
+    max_batch=1000,
+    max_atomic=1000,
+    filters=SQLITE.filters,
 )
 _OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING
 _EFFECTIVE_IDS = os.access in os.supports_effective_ids
@@ -121,19 +126,10 @@ class SQLAdaptor:
         return await self._run(self._write_atomic(items))
 
     async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
-        row = documents.c
-        end = end_of_prefix(request.prefix)
-        bounds = [row.collection == request.collection, row.key >= request.prefix]
-        if end is not None:
-            bounds.append(row.key < end)
-        last = request.start_after
-        statement = select(documents).where(*bounds).order_by(row.key).limit(request.chunk)
+        walk = _statements.Walk(request, self._dialect)
+        after = request.start_after
         while True:
-            page = statement if last is None else statement.where(row.key > last)
-            records = await self._run(self._records(page))
-            if not records:
-                return
-            last = records[-1].id.key
+            records, after = await self._run(self._page(walk, request, after))
             chunk = [
                 record
                 for record in records
@@ -141,6 +137,8 @@ class SQLAdaptor:
             ]
             if chunk:
                 yield chunk
+            if after is None:
+                return
 
     async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
         row = documents.c
@@ -270,6 +268,18 @@ class SQLAdaptor:
     async def _read(self, ids: Sequence[DocumentId]) -> dict[DocumentId, Record]:
         records = await self._records(_READ, _statements.identities(ids))
         return {record.id: record for record in records}
+
+    async def _page(
+        self, walk: _statements.Walk, request: Scan, after: str | None
+    ) -> tuple[list[Record], str | None]:
+        """The next records of a scan, and the key that it has come to, or None at its end."""
+        async with self._connection() as connection:
+            end = None
+            if request.where is not None:
+                end = await connection.scalar(walk.end_of_stretch(after))
+            rows = await connection.execute(walk.page(after, end))
+            records = list(map(_statements.record_of, rows))
+        return records, records[-1].id.key if len(records) == request.chunk else end
 
     async def _write(self, writes: Sequence[Write]) -> list[Outcome]:
         async with self._transaction() as connection:
