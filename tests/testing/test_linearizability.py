@@ -48,7 +48,7 @@ LATE = replace(
     habits=Habits(verbs=("get", "create", "put", "replace", "update"), cancelling=0.15),
     late=0.1,
 )
-"""Without deletions: after one, a write that was repeated and lands late would take effect twice."""
+"""Without deletions: after one, a write that is repeated, and late, would take effect twice."""
 BESIDE = replace(CHURN, name="beside", stores=2)
 """Two stores on one object, so that writes to one document meet in the adaptor itself."""
 
