@@ -23,6 +23,8 @@ from aiostore.limits import Limits
 from aiostore.opening import open_store
 from aiostore.queries import Plan
 from aiostore.store import Store
+from aiostore.transaction import Transaction
+from aiostore.two_way_index import TwoWayIndex
 
 __all__ = [
     "AlreadyExistsError",
@@ -44,6 +46,8 @@ __all__ = [
     "Store",
     "StoreError",
     "TooLargeError",
+    "Transaction",
+    "TwoWayIndex",
     "UnavailableError",
     "UnsupportedError",
     "open_store",

@@ -16,6 +16,7 @@ from aiostore.errors import (
     CorruptRecordError,
     InvalidValueError,
     StoreError,
+    UnsupportedError,
 )
 from aiostore.filters import Filter
 from aiostore.protocols import (
@@ -415,6 +416,21 @@ class Collection(Generic[T]):
         if bound != "":
             self._mapper.id(bound)
         return bound
+
+
+def mapper_of(collection: Collection[T], channel: Channel) -> Mapper[T]:
+    """The collection's mapper, for what works on several collections of one store.
+
+    Raises:
+        UnsupportedError: the collection is not of the store behind `channel`.
+    """
+    if collection._channel is not channel:  # noqa: SLF001  # both are of this module
+        raise UnsupportedError(
+            f"{collection!r} is another store's, and a transaction stays within one: make the "
+            "collection with the same store",
+            store=channel.adaptor.name,
+        )
+    return collection._mapper  # noqa: SLF001  # likewise
 
 
 def _check_number(number: object, what: str, least: int, most: int | None) -> None:

@@ -3,13 +3,13 @@
 StoreError
 ├── NotFoundError          no such document
 ├── AlreadyExistsError     create met a document (`current`)
-├── ConflictError          another version stands there (`current`)
+├── ConflictError          another version stands there (`current`), or none any more
 ├── InvalidKeyError        a collection's name or a key outside the contract
 ├── InvalidValueError      a value that would not come back as it went, or of the wrong type
 │   └── TooLargeError      a document over the size limit
 ├── UnsupportedError       this store has no such capability
 ├── UnavailableError       the engine did not answer; a write may or may not have taken effect
-├── ClosedError            the store is not open, or closed
+├── ClosedError            the store, or the transaction, is not open or closed
 ├── CorruptRecordError     what is stored cannot be read
 ├── ConfigurationError     wrong URL or option, missing extra, unusable place
 ├── BatchError             some items of a batch failed (`errors`, `done`)
@@ -79,7 +79,10 @@ class AlreadyExistsError(_StandingError):
 
 
 class ConflictError(_StandingError):
-    """Another version stands there: `current`, a `Document`. Nothing was written."""
+    """Another version stands there: `current`, a `Document`. Nothing was written.
+
+    `current` is None if what a transaction had read is gone, or if what refused it is no document.
+    """
 
 
 class InvalidKeyError(StoreError):
@@ -103,7 +106,7 @@ class UnavailableError(StoreError):
 
 
 class ClosedError(StoreError):
-    """The store is not open."""
+    """The store is not open, or the transaction is not: it has not begun, or is over."""
 
 
 class CorruptRecordError(StoreError):

@@ -1,5 +1,6 @@
 """What a user holds: `Store`, one concrete class over one adaptor."""
 
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -9,12 +10,15 @@ from aiostore.channel import Channel
 from aiostore.codecs import codec_for
 from aiostore.collection import Collection
 from aiostore.documents import Mapper
-from aiostore.errors import CorruptRecordError, MigrationError
+from aiostore.errors import CorruptRecordError, MigrationError, UnsupportedError
 from aiostore.limits import PORTABLE, SYSTEM_COLLECTION, UNLIMITED, Limits, check_collection
 from aiostore.protocols import Adaptor, Capabilities, DocumentId
+from aiostore.transaction import ATTEMPTS, Transaction, run
+from aiostore.two_way_index import Half, TwoWayIndex
 from aiostore.versions import PROCESS_CLOCK, VersionClock
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Store:
@@ -75,6 +79,53 @@ class Store:
         )
         return Collection(self._channel, mapper)
 
+    def transaction(self) -> Transaction:
+        """A transaction, for `async with store.transaction() as tx:`; see `Transaction`.
+
+        Raises:
+            UnsupportedError: this store has no atomic writes.
+        """
+        return self._transaction({})
+
+    async def run(
+        self, fn: Callable[[Transaction], Awaitable[R]], *, attempts: int = ATTEMPTS
+    ) -> R:
+        """Call `fn` with a transaction, and again with a new one whenever there is a conflict.
+
+        After each conflict, a pause of a random length: at most 5 ms after the first one, twice
+        that after each further one, and never more than a second.
+
+        Args:
+            fn: does its work by the transaction that it gets. As it may be called several times, it
+                has no other effects; and as its reads may not belong together, it returns the
+                errors that rest on several of them instead of raising them.
+            attempts: how often to call it.
+
+        Returns:
+            What the call of `fn` returned whose transaction was committed.
+
+        Raises:
+            ConflictError: the last attempt's; nothing was written.
+            UnsupportedError: this store has no atomic writes.
+            Exception: any other that `fn` raised or that `Transaction` raises at the end of its
+                block; neither is tried again.
+        """
+        met: dict[DocumentId, str] = {}
+        return await run(lambda: self._transaction(met), fn, attempts)
+
+    def two_way_index(self, name: str) -> TwoWayIndex:
+        """Unique pairs of texts, looked up from both sides; nothing is sent.
+
+        Args:
+            name: of the collection that holds the pairs, and nothing else.
+
+        Raises:
+            InvalidKeyError: the name is not allowed.
+            UnsupportedError: this store has no atomic writes.
+        """
+        self._check_atomic_writes()
+        return TwoWayIndex(self.name, self.collection(name, Half), self.run, self._limits)
+
     async def collections(self) -> list[str]:
         """The names of the collections that hold something, in order."""
         return [name for name in await self._channel.collections() if name != SYSTEM_COLLECTION]
@@ -120,6 +171,18 @@ class Store:
 
     def __repr__(self) -> str:
         return f"<Store {self.name}>"
+
+    def _transaction(self, met: dict[DocumentId, str]) -> Transaction:
+        self._check_atomic_writes()
+        return Transaction(self._channel, self._clock, met)
+
+    def _check_atomic_writes(self) -> None:
+        if not self.capabilities.atomic_writes:
+            raise UnsupportedError(
+                "this store cannot write several documents in one step, so it has neither "
+                "transactions nor two-way indexes: use one that can, or a single document",
+                store=self.name,
+            )
 
     async def _check_migration(self) -> None:
         [record] = await self._channel.read([CONTROL_ID])

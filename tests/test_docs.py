@@ -65,9 +65,10 @@ asyncio.run(main())
     assert run(count, tmp_path) == "30\n"
 
 
-def test_the_example_of_queries_prints_what_the_page_says(tmp_path: Path) -> None:
-    """The page of queries holds a script and its output."""
-    page = (ROOT / "docs" / "queries.md").read_text()
+@pytest.mark.parametrize("name", ["queries.md", "transactions.md"])
+def test_the_example_of_a_page_prints_what_the_page_says(name: str, tmp_path: Path) -> None:
+    """The page holds a script and its output."""
+    page = (ROOT / "docs" / name).read_text()
     [code, output] = re.findall(r"```(?:python)?\n(.*?)```", page, re.DOTALL)
     assert run(code, tmp_path) == output
 

@@ -3,7 +3,10 @@ from inspect import isclass
 import aiostore
 from aiostore import errors
 
-DOCUMENTED = {"open_store", "Store", "Collection", "Document", "Page", "Plan", "F", "Limits"}
+DOCUMENTED = {
+    *("open_store", "Store", "Collection", "Document", "Page", "Plan", "F", "Limits"),
+    *("Transaction", "TwoWayIndex"),
+}
 
 
 def test_the_names_of_the_package() -> None:
