@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from processes import FILL_DISK, child, unprivileged
 
 import aiostore
-from aiostore.adaptors import files
 from aiostore.adaptors.files import FileAdaptor
+from aiostore.adaptors.files._folder import Folder
+from aiostore.adaptors.files._names import file_name, key_in
 from aiostore.errors import (
     ConfigurationError,
     CorruptRecordError,
     StoreError,
     UnavailableError,
-    UnsupportedError,
 )
 from aiostore.limits import PORTABLE
 from aiostore.protocols import DocumentId, Mark, Newer, Purge, Record, Scan, Write
@@ -147,7 +147,7 @@ async def test_a_file_may_be_edited_by_hand(folder: Path) -> None:
 @example(["x" * 300, "X" + "x" * 299])
 def test_no_two_keys_share_a_name(keys: list[str]) -> None:
     """Names differ even where the file system folds case, and every file system can hold them."""
-    names = [files._file_name(key) for key in keys]
+    names = [file_name(key) for key in keys]
     assert names[0].casefold() != names[1].casefold()
     for name in names:
         assert re.fullmatch(r"[A-Za-z0-9_%~-]+", name)
@@ -157,8 +157,8 @@ def test_no_two_keys_share_a_name(keys: list[str]) -> None:
 @given(KEYS)
 def test_a_short_name_tells_its_key(key: str) -> None:
     """So that a scan need not open the file; a long one is a hash that tells nothing."""
-    name = files._file_name(key)
-    assert files._key_in(name + ".json") == (None if "~~" in name else key)
+    name = file_name(key)
+    assert key_in(name + ".json") == (None if "~~" in name else key)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_short_name_tells_its_key(key: str) -> None:
 )
 def test_names_of_files(key: str, name: str) -> None:
     """Letters, digits, `_` and `-` stand for themselves, capitals are told behind a tilde."""
-    assert files._file_name(key) == name
+    assert file_name(key) == name
 
 
 async def test_hostile_keys(folder: Path) -> None:
@@ -465,8 +465,8 @@ async def test_a_file_that_is_gone_meanwhile_is_no_document(
         users = store.collection("users")
         await users.put("x" * 300, {})
         ghost = folder / "users" / f"{'y' * 100}~~0.json"
-        real = adaptor._names
-        monkeypatch.setattr(adaptor, "_names", lambda name: [*real(name), ghost])
+        real = Folder.paths
+        monkeypatch.setattr(Folder, "paths", lambda *where: real(*where) | {ghost})
         assert [document.key async for document in users.scan()] == ["x" * 300]
 
 
@@ -586,14 +586,6 @@ async def test_a_cancelled_open_leaves_the_folder_free(folder: Path) -> None:
             await opening
     async with Store(FileAdaptor(folder)) as store:
         assert await store.collections() == []
-
-
-async def test_files_are_not_atomic_together(folder: Path) -> None:
-    """`write_atomic` refuses, as the capabilities say."""
-    adaptor = FileAdaptor(folder)
-    assert not adaptor.capabilities.atomic_writes
-    with pytest.raises(UnsupportedError, match="SQL store or memory"):
-        await adaptor.write_atomic([])
 
 
 async def test_batches_scans_and_purges(folder: Path) -> None:
