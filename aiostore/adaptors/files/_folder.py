@@ -202,7 +202,6 @@ class Folder:
             store(self._resting, FORMAT)  # now, so that nothing needs room after the commit
             store(self._new_format, format_with(journal))
         self._journaled = True
-        self._unsynced.add(self.path)
         try:
             self._new_format.replace(self._format)
             self._carry_out(journal, self._moves(journal))
@@ -255,16 +254,16 @@ class Folder:
 
     def _carry_out(self, changes: Sequence[Change], moves: Sequence[_Move]) -> None:
         """From the commit to the end. May be begun again with those moves that are left."""
-        self._sync([self.path])  # the journal must be on disk before anything is changed
+        sync_folder(self.path)  # the journal must be on disk before anything is changed
         paths = {self.path_of(change.id): change for change in changes}
         removed = [path for path, change in paths.items() if change.temporary is None]
         self._exchange(moves, removed, {path.parent for path in paths})
         if digest_of_file(self._resting) != digest(FORMAT):
             store(self._resting, FORMAT)
+        # On disk before the next write, which an old journal would undo; the answer need not wait.
         self._unsynced.add(self.path)
         self._resting.replace(self._format)
         self._journaled = False
-        self._sync([self.path])  # before the next write, which an old journal would undo
 
     def _moves(self, changes: Sequence[Change]) -> list[_Move]:
         return [
