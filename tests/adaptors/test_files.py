@@ -21,6 +21,7 @@ from aiostore.adaptors.files import FileAdaptor
 from aiostore.adaptors.files._folder import Folder
 from aiostore.adaptors.files._names import file_name, key_in
 from aiostore.errors import (
+    ClosedError,
     ConfigurationError,
     CorruptRecordError,
     StoreError,
@@ -613,6 +614,36 @@ async def test_batches_scans_and_purges(folder: Path) -> None:
         assert await adaptor.collections() == []
     finally:
         await adaptor.aclose()
+
+
+async def test_documents_are_counted_exactly(folder: Path) -> None:
+    """Without tombstones and what has expired by then; an estimate counts the files."""
+    adaptor = FileAdaptor(folder)
+    await adaptor.open()
+    try:
+        assert await adaptor.count("users", alive_at=0) == 0
+        records = [
+            record("alive"),
+            record("x" * 300),
+            record("deleted", None),
+            record("expires", expires_at=10),
+        ]
+        await adaptor.write([Write(one, Newer()) for one in records])
+        assert await adaptor.count("users") == 4
+        assert await adaptor.count("users", alive_at=9) == 3
+        assert await adaptor.count("users", alive_at=10) == 2
+    finally:
+        await adaptor.aclose()
+
+
+async def test_an_adaptor_that_is_not_open_says_so(folder: Path) -> None:
+    """Nothing is done in a thread of somebody else's, nor is the folder made."""
+    adaptor = FileAdaptor(folder)
+    with pytest.raises(ClosedError, match="not open"):
+        await adaptor.read([DocumentId("users", "alice")])
+    with pytest.raises(ClosedError, match="not open"):
+        await adaptor.write([Write(record("alice"), Newer())])
+    assert await asyncio.to_thread(os.listdir, folder.parent) == []
 
 
 async def test_a_chunk_whose_documents_are_gone_is_not_yielded(folder: Path) -> None:

@@ -210,6 +210,19 @@ def test_damage_is_told_and_nothing_is_changed(committed: list[Path], damage: st
         assert listing(folder) == before
 
 
+def test_what_recovery_needs_besides_is_made_anew(committed: list[Path]) -> None:
+    """The format file that is to take the journal's place may be gone or damaged."""
+    for number, copy in enumerate(committed):
+        resting = copy / "aiostore.json.rest.tmp"
+        if number % 2:
+            resting.unlink(missing_ok=True)
+        else:
+            resting.write_text("{")
+        assert asyncio.run(find(copy)) == NEW
+        assert format_of(copy) == AT_REST
+        assert left_over(copy) == []
+
+
 def test_who_accepts_the_damage_can_go_on(committed: list[Path]) -> None:
     """The message says how: the documents are then as they were left."""
     folder = committed[2]
