@@ -268,6 +268,39 @@ def test_a_single_write_whose_end_fails_is_unavailable(folder: Path, disk: Disk)
     assert disk.failures == 1
 
 
+def test_a_write_whose_rename_fails_took_no_effect(folder: Path, disk: Disk) -> None:
+    """Until the first file has its name the error says what it is."""
+
+    async def run() -> None:
+        async with opened(folder) as adaptor:
+            before = await asyncio.to_thread(listing, folder)
+            for sender in (adaptor.write(WRITES[:1]), adaptor.write_atomic(WRITES[:1])):
+                disk.fail([None, errno.EROFS])
+                with pytest.raises(ConfigurationError, match="read-only"):
+                    await sender
+                assert await asyncio.to_thread(listing, folder) == before
+
+    observe(disk, run())
+    assert disk.failures == 2
+
+
+def test_a_folder_that_is_gone_need_not_be_finished(folder: Path, disk: Disk) -> None:
+    """Somebody removed a collection by hand, after a write in it was left unfinished."""
+
+    async def run() -> None:
+        async with opened(folder) as adaptor:
+            disk.fail([None, None, errno.EIO])
+            with pytest.raises(UnavailableError):
+                await adaptor.write(WRITES[:1])
+            await asyncio.to_thread(shutil.rmtree, folder / "users")
+            [outcome] = await adaptor.write([Write(record(REPLACED, 3), Newer())])
+            assert outcome.applied
+            assert await versions(adaptor) == (3, None, None, None, 1)
+
+    observe(disk, run())
+    assert disk.failures == 1
+
+
 def test_nothing_is_written_before_what_was_begun_is_finished(folder: Path, disk: Disk) -> None:
     """Every later call tries that first, and fails if it cannot; reads go on."""
     other = Write(record(READ, 3), Newer())
