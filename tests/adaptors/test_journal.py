@@ -293,6 +293,17 @@ async def test_one_document_needs_no_journal(tmp_path: Path) -> None:
     assert not (folder / "none").exists()
 
 
+async def test_what_is_finished_is_not_looked_for_again(tmp_path: Path) -> None:
+    """A search for what was left over costs a walk through all folders; only errors lead to it."""
+    folder = tmp_path / "data"
+    await fill(folder)
+    async with opened(folder) as adaptor:
+        await asyncio.to_thread((folder / "users" / ".0.tmp").touch)
+        await adaptor.write_atomic([*WRITES, *CHECKS])
+        await adaptor.write([Write(record(READ, 3), Newer())])
+        assert await asyncio.to_thread(left_over, folder) == ["users/.0.tmp"]
+
+
 async def test_as_many_as_the_capabilities_say(tmp_path: Path) -> None:
     """In one write, with keys as long as may be."""
     folder = tmp_path / "data"
