@@ -1,7 +1,11 @@
-"""Several records in one step, where there is such a thing."""
+"""Several records in one step, where there is such a thing; and the transactions made of it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
 
+from aiostore.errors import ConflictError, UnsupportedError
 from aiostore.protocols import (
     Absent,
     Check,
@@ -14,9 +18,12 @@ from aiostore.protocols import (
     Write,
 )
 from aiostore.testing.check import check
-from aiostore.testing.expectations import expect, expect_equal
+from aiostore.testing.clock import ManualClock
+from aiostore.testing.expectations import CheckFailedError, expect, expect_equal, expect_error
 from aiostore.testing.harness import Harness
 from aiostore.testing.records import NOW, record, scanned, standing_at, version, write_all
+from aiostore.transaction import Transaction
+from aiostore.versions import VersionClock
 
 _MANY = 1000
 """So many items are enough, however many the capabilities allow at once."""
@@ -183,7 +190,7 @@ async def check_largest(harness: Harness) -> None:
 
 @check(needs=("atomic_writes",))
 async def check_one_of_rivals(harness: Harness) -> None:
-    """Of several that check and change the same records at once exactly one is applied."""
+    """Of several at once that change what the others have checked, or read, one is applied."""
     collection = harness.collection()
     async with harness.adaptor() as adaptor:
         for round_ in range(5):
@@ -210,3 +217,210 @@ async def check_one_of_rivals(harness: Harness) -> None:
             found = await adaptor.read([watched.id, changed.id])
             expect(winner in found, "what was applied stands")
             expect(watched in found or changed in found, "the other one is unchanged")
+    async with harness.store() as store:
+        documents = store.collection(harness.collection())
+        for round_ in range(5):
+            keys = [f"a{round_}", f"b{round_}"]
+            await documents.put_many({key: {"on": True} for key in keys})
+            both_have_read = asyncio.Barrier(2)
+
+            async def switch_off(mine: str, keys: list[str], met: asyncio.Barrier) -> bool:
+                try:
+                    async with store.transaction() as tx:
+                        await tx.get_many(documents, keys)
+                        await met.wait()
+                        tx.replace(documents, mine, {"on": False})
+                except ConflictError:
+                    return False
+                return True
+
+            calls = [switch_off(mine, keys, both_have_read) for mine in keys]
+            done = await asyncio.gather(*calls)
+            expect(done.count(True) == 1, "one of the two is committed")
+            left = await documents.get_many(keys)
+            on = [document.value["on"] for document in left.values()]
+            expect_equal(on, [not one for one in done], "what the two have left")
+
+
+@check(needs=("atomic_writes",))
+async def check_commit(harness: Harness) -> None:
+    """A transaction sees what it has written, nobody else does before its end, all do after it."""
+    async with harness.store() as store:
+        one, other = (store.collection(harness.collection()) for _ in range(2))
+        await one.put_many({key: {"n": 1} for key in ("put", "replaced", "deleted")})
+        before = await one.get_many(["put", "replaced", "deleted"])
+        async with store.transaction() as tx:
+            await tx.get_many(one, ["replaced", "deleted"])
+            created = tx.create(other, "created", {"n": 2})
+            put = tx.put(one, "put", {"n": 2})
+            replaced = tx.replace(one, "replaced", {"n": 2})
+            tx.delete(one, "deleted")
+            expect_equal(await tx.get(other, "created"), created, "what it has created")
+            expect_equal(await tx.get(one, "replaced"), replaced, "what it has replaced")
+            expect_equal(await tx.get(one, "deleted", default=None), None, "what it has deleted")
+            seen = await one.get_many(["put", "replaced", "deleted"])
+            expect_equal(seen, before, "what others see before its end")
+        after = await one.get_many(["put", "replaced", "deleted"])
+        expect_equal(after, {"put": put, "replaced": replaced}, "what all see after its end")
+        expect_equal(await other.get("created"), created, "what all see, elsewhere too")
+        created_at = before["replaced"].created_at
+        expect_equal(replaced.created_at, created_at, "the moment at which it was created")
+
+
+@check(needs=("atomic_writes",))
+async def check_error_discards(harness: Harness) -> None:
+    """An exception that leaves the block leaves nothing of the transaction behind."""
+    async with harness.store() as store:
+        documents = store.collection(harness.collection())
+        standing = await documents.put("a", {"n": 1})
+        try:
+            async with store.transaction() as tx:
+                tx.put(documents, "a", {"n": 2})
+                tx.create(documents, "b", {"n": 2})
+                _leave()
+        except _LeftError:
+            left = [document async for document in documents.scan()]
+            expect_equal(left, [standing], "what is there")
+        else:
+            raise CheckFailedError("broken: the block's own exception is raised")
+
+
+@check(needs=("atomic_writes",))
+async def check_conflict(harness: Harness) -> None:
+    """What another writer does to a document that was read, or was missing, is a conflict.
+
+    Nothing is written then.
+    """
+    async with harness.store() as store:
+        documents = store.collection(harness.collection())
+
+        async def recreate() -> None:
+            await documents.delete("read")
+            await documents.create("read", {"n": 1})
+
+        meddlers: list[Callable[[], Awaitable[object]]] = [
+            lambda: documents.put("read", {"n": 1}),
+            lambda: documents.update("read", lambda value: value),
+            lambda: documents.delete("read"),
+            recreate,
+            lambda: documents.create("missing", {"n": 1}),
+        ]
+        for meddle in meddlers:
+            await documents.put_many({"read": {"n": 1}, "other": {"n": 1}})
+            await documents.delete("missing", missing_ok=True)
+            other = await documents.get("other")
+            with expect_error(ConflictError, "what was read has changed"):
+                async with store.transaction() as tx:
+                    await tx.get(documents, "read")
+                    await tx.get(documents, "missing", default=None)
+                    await tx.get(documents, "other")
+                    tx.replace(documents, "other", {"n": 2})
+                    tx.put(documents, "new", {"n": 2})
+                    await meddle()
+            expect_equal(await documents.get("other"), other, "what it would have replaced")
+            expect_equal(await documents.get("new", default=None), None, "what it would have put")
+
+
+@check(needs=("atomic_writes",))
+async def check_expiry(harness: Harness) -> None:
+    """A document that was read and expires before the end is a conflict, as if it were deleted."""
+    clock = ManualClock()
+    async with harness.store(VersionClock(clock)) as store:
+        documents = store.collection(harness.collection())
+        await documents.put("read", {"n": 1}, ttl=timedelta(hours=1))
+        with expect_error(ConflictError, "what was read has expired"):
+            async with store.transaction() as tx:
+                await tx.get(documents, "read")
+                tx.put(documents, "new", {"n": 2})
+                clock.advance(timedelta(hours=2))
+        expect_equal(await documents.get("new", default=None), None, "what it would have put")
+
+
+@check(needs=("atomic_writes",))
+async def check_run(harness: Harness) -> None:
+    """`run` tries again after conflicts: many transfers at once neither make nor lose money."""
+    async with harness.store() as store:
+        accounts = store.collection(harness.collection())
+        names = ["a", "b", "c"]
+        await accounts.put_many({name: {"balance": 100} for name in names})
+
+        async def transfer(tx: Transaction, source: str, target: str) -> None:
+            there = await tx.get_many(accounts, [source, target])
+            for name, change in ((source, -1), (target, 1)):
+                balance = there[name].value["balance"] + change
+                tx.replace(accounts, name, {"balance": balance})
+
+        async def transfers(number: int) -> None:
+            for step in range(3):
+                source, target = names[(number + step) % 3], names[(number + step + 1) % 3]
+                await store.run(partial(transfer, source=source, target=target), attempts=1000)
+
+        await asyncio.gather(*(transfers(number) for number in range(4)))
+        found = await accounts.get_many(names)
+        total = sum(document.value["balance"] for document in found.values())
+        expect_equal(total, 300, "all the money")
+
+
+@check(needs=("atomic_writes",))
+async def check_limit(harness: Harness) -> None:
+    """More documents than the capabilities allow are refused, by name of the limit."""
+    async with harness.store() as store:
+        documents = store.collection(harness.collection())
+        most = store.capabilities.max_atomic
+        with expect_error(UnsupportedError, "there are too many documents") as caught:
+            async with store.transaction() as tx:
+                for number in range(most + 1):
+                    tx.put(documents, f"k{number}", {"n": number})
+        expect(str(most) in str(caught.error), "the limit is named")
+        expect_equal([one async for one in documents.scan()], [], "nothing is written")
+
+
+@check(needs=("atomic_writes",))
+async def check_two_way_index(harness: Harness) -> None:
+    """Each text of a pair leads to the other, and to no third, whoever sets what at once."""
+    async with harness.store() as store:
+        index = store.two_way_index(harness.collection())
+        await index.set("alice", "a@x")
+        await index.set("bob", "b@x")
+        expect_equal(await index.get_right("alice"), "a@x", "the right one")
+        expect_equal(await index.get_left("b@x"), "bob", "the left one")
+        await index.set("alice", "b@x")
+        expect_equal(await index.get_left("b@x"), "alice", "the new partner")
+        for gone in (index.get_right("bob", default=None), index.get_left("a@x", default=None)):
+            expect_equal(await gone, None, "the partner of one that was released")
+        await index.remove(left="alice")
+        expect_equal(await index.get_left("b@x", default=None), None, "what was removed")
+        lefts, rights = ["l1", "l2"], ["r1", "r2"]
+        await asyncio.gather(*(index.set(left, right) for left in lefts for right in rights))
+        pairs = {left: await index.get_right(left, default=None) for left in lefts}
+        told = [right for right in pairs.values() if right is not None]
+        expect_equal(len(told), len(set(told)), "no text has two partners")
+        for right in rights:
+            left = await index.get_left(right, default=None)
+            expect(left is None or pairs[left] == right, "a pair is the same from both sides")
+
+
+@check(lacks=("atomic_writes",))
+async def check_unsupported(harness: Harness) -> None:
+    """Without atomic writes transactions are refused up front, by an error that says so."""
+    async with harness.store() as store:
+        documents = store.collection(harness.collection())
+
+        async def put(tx: Transaction) -> None:
+            tx.put(documents, "k", {})
+
+        with expect_error(UnsupportedError, "transaction"):
+            store.transaction()
+        with expect_error(UnsupportedError, "run"):
+            await store.run(put)
+        with expect_error(UnsupportedError, "two_way_index"):
+            store.two_way_index(harness.collection())
+        expect_equal([one async for one in documents.scan()], [], "nothing is stored")
+
+
+class _LeftError(Exception):
+    """Leaves a block."""
+
+
+def _leave() -> None:
+    raise _LeftError
