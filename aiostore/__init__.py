@@ -22,6 +22,7 @@ from aiostore.filters import F
 from aiostore.limits import Limits
 from aiostore.opening import open_store
 from aiostore.queries import Plan
+from aiostore.sending import Retries
 from aiostore.store import Store
 from aiostore.transaction import Transaction
 from aiostore.two_way_index import TwoWayIndex
@@ -43,6 +44,7 @@ __all__ = [
     "NotFoundError",
     "Page",
     "Plan",
+    "Retries",
     "Store",
     "StoreError",
     "TooLargeError",

@@ -1,8 +1,8 @@
 """The way from the verbs down to the adaptor.
 
-One `Channel` a store: it knows whether the store is open and on which event loop, cuts what is
-longer than the adaptor's batches, gives every error the store's name, and closes when the last
-operation has ended.
+One `Channel` a store: it knows whether the store is open and on which event loop, gives every error
+the store's name, and closes when the last operation has ended. In between are the batches
+(`aiostore.batching`) and the repetitions (`aiostore.sending`).
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from enum import Enum, auto
 
+from aiostore.batching import Batcher
 from aiostore.errors import ClosedError, MigrationError, StoreError
 from aiostore.protocols import (
     Adaptor,
@@ -22,6 +23,7 @@ from aiostore.protocols import (
     Scan,
     Write,
 )
+from aiostore.sending import USUAL_RETRIES, Retries, Sender
 
 
 class _State(Enum):
@@ -38,8 +40,16 @@ class Channel:
     Every method raises `ClosedError` if the store is not open, and `StoreError` from another loop.
     """
 
-    def __init__(self, adaptor: Adaptor) -> None:
+    def __init__(self, adaptor: Adaptor, retries: Retries = USUAL_RETRIES) -> None:
         self.adaptor = adaptor
+        can = adaptor.capabilities
+        self._sender = Sender(adaptor, retries)
+        self._reads: Batcher[DocumentId, Record | None] = Batcher(
+            self._sender.read, lanes=can.read_lanes, max_batch=can.max_batch, in_order=False
+        )
+        self._writes: Batcher[Write, Outcome] = Batcher(
+            self._sender.write, lanes=can.write_lanes, max_batch=can.max_batch, in_order=True
+        )
         self._state = _State.NEW
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -86,13 +96,14 @@ class Channel:
 
     async def read(self, ids: Sequence[DocumentId]) -> list[Record | None]:
         """The records at `ids`, which may be any number of distinct ones."""
-        found: list[Record | None] = []
+        records: list[Record | None] = []
         with self._operation():
-            for batch in self._batches(ids):
-                found += await self.adaptor.read(batch)
-            for record in found:
+            for record in await self._reads.run(ids, ids):
+                if isinstance(record, Exception):
+                    raise record
                 _check_mark(record)
-        return found
+                records.append(record)
+        return records
 
     async def write(self, write: Write) -> Outcome:
         """The outcome of one write."""
@@ -105,29 +116,28 @@ class Channel:
         """The outcome of each of `writes`, any number of them on distinct ids, or its error."""
         answers: list[Outcome | StoreError] = []
         with self._operation():
-            for start in range(0, len(writes), self.max_batch):
-                batch = writes[start : start + self.max_batch]
-                try:
-                    with self._named():
-                        answers += await self.adaptor.write(batch)
-                except StoreError as error:
-                    answers += [error] * len(batch)
-            for answer in answers:
-                if isinstance(answer, Outcome) and not answer.applied:
+            ids = [write.record.id for write in writes]
+            for answer in await self._writes.run(ids, writes):
+                if isinstance(answer, StoreError):
+                    self._name(answer)
+                elif isinstance(answer, Exception):
+                    raise answer
+                elif not answer.applied:
                     _check_mark(answer.record)
+                answers.append(answer)
         return answers
 
     async def write_atomic(self, items: Sequence[Write | Check]) -> list[Outcome]:
         """The outcomes of an atomic write, at most `max_atomic` items on distinct ids."""
         with self._operation():
-            outcomes = list(await self.adaptor.write_atomic(items))
+            outcomes = await self._sender.write_atomic(items)
             for outcome in outcomes:
                 _check_mark(outcome.record)
         return outcomes
 
     async def scan(self, request: Scan) -> AsyncGenerator[Sequence[Record], None]:
         """The adaptor's chunks; the store may be closed between two of them."""
-        async with aclosing(self.adaptor.scan(request)) as chunks:
+        async with aclosing(self._sender.scan(request)) as chunks:
             while True:
                 with self._operation():
                     chunk = await anext(chunks, None)
@@ -140,26 +150,17 @@ class Channel:
     async def collections(self) -> Sequence[str]:
         """The adaptor's collections."""
         with self._operation():
-            return await self.adaptor.collections()
+            return await self._sender.collections()
 
     async def count(self, collection: str, alive_at: int) -> int:
         """How many documents a collection holds."""
         with self._operation():
-            return await self.adaptor.count(collection, alive_at=alive_at)
+            return await self._sender.count(collection, alive_at)
 
     async def purge(self, request: Purge) -> int:
-        """How many records were removed."""
+        """How many records were removed; see `Sender.purge`."""
         with self._operation():
-            return await self.adaptor.purge(request)
-
-    @property
-    def max_batch(self) -> int:
-        """Most items in one call of the adaptor's."""
-        return self.adaptor.capabilities.max_batch
-
-    def _batches(self, ids: Sequence[DocumentId]) -> Iterator[Sequence[DocumentId]]:
-        for start in range(0, len(ids), self.max_batch):
-            yield ids[start : start + self.max_batch]
+            return await self._sender.purge(request)
 
     @contextmanager
     def _operation(self) -> Iterator[None]:
@@ -179,9 +180,12 @@ class Channel:
         try:
             yield
         except StoreError as error:
-            if error.store is None:
-                error.store = self.adaptor.name
+            self._name(error)
             raise
+
+    def _name(self, error: StoreError) -> None:
+        if error.store is None:
+            error.store = self.adaptor.name
 
     def _check_loop(self) -> None:
         if asyncio.get_running_loop() is not self._loop:
@@ -193,6 +197,8 @@ class Channel:
 
     async def _close(self) -> None:
         await self._idle.wait()
+        await self._reads.drain()
+        await self._writes.drain()
         try:
             await self.adaptor.aclose()
         finally:

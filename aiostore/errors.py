@@ -102,7 +102,13 @@ class UnsupportedError(StoreError):
 
 
 class UnavailableError(StoreError):
-    """The engine did not answer. After a write it is not known whether it took effect."""
+    """The engine did not answer, though it was asked several times (`Retries`).
+
+    After a write it is not known whether it took effect: read it to see. A write is sent again as
+    it was and recognises itself, so an answer that was lost is made up for; it remains unknown if
+    the engine stays away, or if, when it is back, something else stands there: then another write
+    may have come after this one.
+    """
 
 
 class ClosedError(StoreError):

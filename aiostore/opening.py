@@ -20,6 +20,7 @@ from msgspec import Struct
 from aiostore.errors import ConfigurationError
 from aiostore.limits import PORTABLE, Limits
 from aiostore.protocols import Adaptor
+from aiostore.sending import USUAL_RETRIES, Retries
 from aiostore.store import Store
 from aiostore.urls import StoreURL, parse
 from aiostore.versions import PROCESS_CLOCK, VersionClock
@@ -47,6 +48,7 @@ def open_store(
     *,
     limits: Limits | None = PORTABLE,
     clock: VersionClock = PROCESS_CLOCK,
+    retries: Retries = USUAL_RETRIES,
 ) -> Store:
     """The store that `source` names, not yet connected: use it as `async with`, or `open` it.
 
@@ -57,11 +59,12 @@ def open_store(
             "migration": NAME}`, with `"phase": "dual-write"` (the default, and the only one yet).
         limits: see `Store`.
         clock: see `Store`.
+        retries: see `Store`.
 
     Raises:
         ConfigurationError: the URL, a scheme, an option or a name is wrong, or an extra is missing.
     """
-    return Store(open_adaptor(source), limits=limits, clock=clock)
+    return Store(open_adaptor(source), limits=limits, clock=clock, retries=retries)
 
 
 def open_adaptor(source: str | Mapping[str, Any]) -> Adaptor:

@@ -13,6 +13,7 @@ from aiostore.documents import Mapper
 from aiostore.errors import CorruptRecordError, MigrationError, UnsupportedError
 from aiostore.limits import PORTABLE, SYSTEM_COLLECTION, UNLIMITED, Limits, check_collection
 from aiostore.protocols import Adaptor, Capabilities, DocumentId
+from aiostore.sending import USUAL_RETRIES, Retries
 from aiostore.transaction import ATTEMPTS, Transaction, run
 from aiostore.two_way_index import Half, TwoWayIndex
 from aiostore.versions import PROCESS_CLOCK, VersionClock
@@ -32,6 +33,7 @@ class Store:
         limits: the portability contract's limits; None lifts those on size and nesting, and with
             them the promise that every other store accepts the documents.
         clock: makes versions and tells the time.
+        retries: how what the engine did not answer is repeated.
     """
 
     def __init__(
@@ -40,11 +42,12 @@ class Store:
         *,
         limits: Limits | None = PORTABLE,
         clock: VersionClock = PROCESS_CLOCK,
+        retries: Retries = USUAL_RETRIES,
     ) -> None:
         self.adaptor = adaptor
         self._limits = UNLIMITED if limits is None else limits
         self._clock = clock
-        self._channel = Channel(adaptor)
+        self._channel = Channel(adaptor, retries)
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@ from aiostore import errors
 
 DOCUMENTED = {
     *("open_store", "Store", "Collection", "Document", "Page", "Plan", "F", "Limits"),
-    *("Transaction", "TwoWayIndex"),
+    *("Retries", "Transaction", "TwoWayIndex"),
 }
 
 

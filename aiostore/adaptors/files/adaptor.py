@@ -27,10 +27,15 @@ from aiostore.protocols import (
 R = TypeVar("R")
 _Job: TypeAlias = Callable[..., R]
 
-_CAPABILITIES = Capabilities(
-    persistent=True, shared=False, atomic_writes=True, max_batch=500, max_atomic=500
-)
 _READERS = 8
+_CAPABILITIES = Capabilities(
+    persistent=True,
+    shared=False,
+    atomic_writes=True,
+    max_batch=500,
+    max_atomic=500,
+    read_lanes=_READERS,
+)
 
 
 class _Opened(NamedTuple):

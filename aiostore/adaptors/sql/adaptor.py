@@ -46,6 +46,7 @@ _CAPABILITIES = Capabilities(
     max_batch=1000,
     max_atomic=1000,
     filters=SQLITE.filters,
+    read_lanes=4,
 )
 _OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING
 _EFFECTIVE_IDS = os.access in os.supports_effective_ids

@@ -1,0 +1,135 @@
+"""A memory store that shows what it is sent, and lets a test decide when and how it answers."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from aiostore.adaptors.memory import MemoryAdaptor
+from aiostore.errors import StoreError, UnavailableError
+from aiostore.protocols import (
+    Absent,
+    Capabilities,
+    Check,
+    Condition,
+    DocumentId,
+    Newer,
+    Outcome,
+    Record,
+    Write,
+)
+from aiostore.versions import VersionClock
+
+CLOCK = VersionClock()
+
+
+class GatedMemory(MemoryAdaptor):
+    """The real memory adaptor behind a gate.
+
+    Attributes:
+        gate: what is sent waits for it; open at first.
+        reads: the keys of each call of `read`, as they came.
+        writes: likewise of `write`.
+        atomics: likewise of `write_atomic`.
+        fates: how the next calls end, one word each: "lost" fails before anything is done,
+            "unanswered" after it, "refused" with another error before it; "" and all calls beyond
+            the last word succeed.
+        poison: keys that fail every call that they are part of, and how.
+        between: called before each call takes effect.
+    """
+
+    def __init__(self, *, max_batch: int = 4, read_lanes: int = 1, write_lanes: int = 1) -> None:
+        super().__init__("gated://")
+        self._can = replace(
+            super().capabilities,
+            max_batch=max_batch,
+            read_lanes=read_lanes,
+            write_lanes=write_lanes,
+        )
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.reads: list[list[str]] = []
+        self.writes: list[list[str]] = []
+        self.atomics: list[list[str]] = []
+        self.fates: list[str] = []
+        self.poison: dict[str, type[Exception]] = {}
+        self.between: Callable[[], object] = lambda: None
+        self.closed = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._can
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+        fate = await self._pass(self.reads, [id_.key for id_ in ids])
+        records = await super().read(ids)
+        _lose_answer(fate)
+        return records
+
+    async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
+        fate = await self._pass(self.writes, [write.record.id.key for write in writes])
+        outcomes = await super().write(writes)
+        _lose_answer(fate)
+        return outcomes
+
+    async def write_atomic(self, items: Sequence[Write | Check], /) -> Sequence[Outcome]:
+        ids = [item.id if isinstance(item, Check) else item.record.id for item in items]
+        fate = await self._pass(self.atomics, [id_.key for id_ in ids])
+        outcomes = await super().write_atomic(items)
+        _lose_answer(fate)
+        return outcomes
+
+    async def _pass(self, calls: list[list[str]], keys: list[str]) -> str:
+        calls.append(keys)
+        await self.gate.wait()
+        fate = self.fates.pop(0) if self.fates else ""
+        self.between()
+        if fate == "lost":
+            raise UnavailableError("no way through")
+        if fate == "refused":
+            raise StoreError("the engine refused")
+        for key in keys:
+            if key in self.poison:
+                raise self.poison[key](f"choked on {key}")
+        return fate
+
+    def held(self, key: str) -> Record | None:
+        """What stands there."""
+        return self._standing(doc(key))
+
+
+def doc(key: str) -> DocumentId:
+    """The place of a document."""
+    return DocumentId("c", key)
+
+
+def put(
+    key: str,
+    body: str | None = "{}",
+    *,
+    condition: Condition | None = None,
+    erase: bool = False,
+    expires_at: int | None = None,
+) -> Write:
+    """A write with a fresh version."""
+    record = Record(doc(key), body, CLOCK.next(), 1, 1, expires_at)
+    return Write(record, Newer() if condition is None else condition, erase=erase)
+
+
+def create(key: str) -> Write:
+    """A write for where nothing stands."""
+    return put(key, condition=Absent())
+
+
+async def turns(number: int = 10) -> None:
+    """Let the event loop turn."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+def _lose_answer(fate: str) -> None:
+    if fate == "unanswered":
+        raise UnavailableError("the answer was lost")
