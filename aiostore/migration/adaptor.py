@@ -244,7 +244,8 @@ class MigrationAdaptor:
             return_exceptions=True,
         )
         if isinstance(current, BaseException):
-            # Not known whether it took effect: never sent again, nor settled before the grace.
+            # Not known whether it took effect, so not settled before the grace. Whoever sends it
+            # again sends it with the same version.
             self.repair.suspect((write.record.id for write in writes), landing=True)
             if not answer.done():
                 answer.set_exception(current)
@@ -265,16 +266,17 @@ class MigrationAdaptor:
         dead: dict[DocumentId, str] = {}
         for write, here, there in zip(writes, current, target, strict=True):
             id_, version = write.record.id, write.record.version
-            if not here.applied and isinstance(write.condition, Newer):
+            # A write that is sent again, its answer having been lost, is refused by itself.
+            accepted = here.applied or _is_itself(here, write.record)
+            if not accepted and isinstance(write.condition, Newer):
                 continue  # what stands in the current store is newer, and so wins in the target
             if there is None:
-                self.repair.suspect([id_], landing=not here.applied)
-                continue
-            arrived = there.applied or _holds(there, version)
-            if here.applied and not arrived and here.record is not None:
-                again.append(rows.copy(here.record))
-            elif not here.applied and arrived:
+                self.repair.suspect([id_], landing=not accepted)
+            elif not accepted and (there.applied or _holds(there, version)):
                 dead[id_] = version
+            elif accepted and not there.applied and here.record is not None:
+                # Though the target may hold it: a repair may be taking the first attempt out.
+                again.append(rows.copy(here.record))
         if again:
             await self._issue_again(again)
         if dead:
@@ -310,8 +312,17 @@ class MigrationAdaptor:
 
 
 def _holds(outcome: Outcome, version: str) -> bool:
-    """Whether the record that refused a write is that write itself, from an earlier attempt."""
+    """Whether a write was refused by a record of its own version."""
     return outcome.record is not None and outcome.record.version == version
+
+
+def _is_itself(outcome: Outcome, record: Record) -> bool:
+    """Whether the record that refused a write is that write's own, from an earlier attempt."""
+    return (
+        outcome.record is not None
+        and outcome.record.version == record.version
+        and outcome.record.body == record.body
+    )
 
 
 def _deletion(record: Record) -> Write:

@@ -2,13 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from aiostore.adaptors.memory import MemoryAdaptor
+from aiostore.errors import UnavailableError
+from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.migration import MigrationAdaptor
-from aiostore.protocols import Record
+from aiostore.protocols import Outcome, Record, Write
 from aiostore.store import Store
 from aiostore.testing.faults import Faults, FaultyAdaptor
 
@@ -18,11 +20,25 @@ class FaultyMemory(FaultyAdaptor):
 
     Attributes:
         memory: the engine behind them.
+        fates: how the next writes of documents end: "lost" fails before anything is done,
+            "unanswered" after it; all beyond the last succeed.
     """
 
     def __init__(self, name: str = "memory://") -> None:
         self.memory = MemoryAdaptor(name)
+        self.fates: Iterator[str] = iter(())
         super().__init__(self.memory)
+
+    async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
+        """Write, or fail."""
+        ours = all(write.record.id.collection == SYSTEM_COLLECTION for write in writes)
+        fate = "" if ours else next(self.fates, "")
+        if fate == "lost":
+            raise UnavailableError("lost")
+        outcomes = await super().write(writes)
+        if fate == "unanswered":
+            raise UnavailableError("the answer was lost")
+        return outcomes
 
     def held(self, collection: str = "c") -> dict[str, Record]:
         """Every record that the engine holds, tombstones too."""

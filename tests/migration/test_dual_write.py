@@ -1,6 +1,7 @@
 """Writes to two stores at once, and what keeps them equal."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,9 +18,14 @@ from aiostore.errors import (
     UnsupportedError,
 )
 from aiostore.migration import MigrationAdaptor, backfill, finish, verify
-from aiostore.protocols import Absent, DocumentId, Mark, Purge, Record, Write
+from aiostore.protocols import Absent, DocumentId, Exactly, Mark, Outcome, Purge, Record, Write
+from aiostore.sending import Retries
 from aiostore.store import Store
+from aiostore.testing.faults import turns
 from aiostore.versions import VersionClock
+
+AT_ONCE = Retries(first_pause=timedelta(0), longest_pause=timedelta(0))
+ONCE = Retries(attempts=1)
 
 
 @pytest.fixture
@@ -100,6 +106,90 @@ async def test_a_write_that_the_target_was_not_ready_for_is_issued_again(pair: P
         assert pair.equal()
 
 
+@pytest.mark.parametrize("fate", ["lost", "unanswered"])
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize("verb", ["create", "put", "replace", "delete"])
+async def test_a_write_that_is_sent_again_is_one_write_in_both_stores(
+    pair: Pair, verb: str, fate: str, *, copied: bool
+) -> None:
+    """Refused by itself where its answer was lost it counts as applied, and the target gets it.
+
+    An erasure leaves a tombstone here, so it recognises itself, too.
+    """
+    async with Store(pair.current) as plain:
+        standing = await plain.collection("c").create("k", {"n": 1})
+    migration = pair.migration(grace=timedelta(hours=1))
+    async with Store(migration, retries=AT_ONCE) as store:
+        c = store.collection("c")
+        if copied:
+            await backfill(migration)
+        pair.current.fates = iter([fate])
+        match verb:
+            case "create":
+                await c.create("l", {"n": 2})
+            case "put":
+                await c.put("k", {"n": 2})
+            case "replace":
+                await c.replace("k", {"n": 2}, version=standing.version)
+            case _:
+                await c.delete("k", version=standing.version)
+        await migration.drain()
+        key = "l" if verb == "create" else "k"
+        assert next(pair.current.fates, None) is None
+        assert pair.target.held()[key] == pair.current.held()[key]
+        assert pair.target.held()[key].version != standing.version
+
+
+async def test_a_write_that_is_sent_again_and_refused_is_settled(pair: Pair) -> None:
+    """Though the target had accepted it when it did not reach the current store."""
+    migration = pair.migration(grace=timedelta(hours=1))
+    async with pair.store(migration) as store, Store(pair.current) as elsewhere:
+        first = await store.collection("c").create("k", {"n": 1})
+        record = Record(DocumentId("c", "k"), "{}", VersionClock().next(first.version), 1, 1)
+        write = Write(record, Exactly(first.version))
+        pair.current.fates = iter(["lost"])
+        with pytest.raises(UnavailableError):
+            await migration.write([write])
+        assert pair.target.held()["k"] == record
+        await elsewhere.collection("c").put("k", {"n": 2})
+        [outcome] = await migration.write([write])
+        assert not outcome.applied
+        await migration.drain()
+        assert pair.equal()
+
+
+async def test_a_write_that_is_sent_again_arrives_though_a_repair_took_it_out(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repair takes the first attempt for dead while the second is on its way."""
+    migration = pair.migration(grace=timedelta(hours=1))
+    async with pair.store(migration) as store:
+        first = await store.collection("c").create("k", {"n": 1})
+        id_ = DocumentId("c", "k")
+        record = Record(id_, "{}", VersionClock().next(first.version), 1, 1)
+        write = Write(record, Exactly(first.version))
+        pair.current.fates = iter(["lost"])
+        with pytest.raises(UnavailableError):
+            await migration.write([write])
+        gate = asyncio.Event()
+        arrive = pair.current.memory.write
+
+        async def arrive_late(writes: Sequence[Write]) -> Sequence[Outcome]:
+            await gate.wait()
+            return await arrive(writes)
+
+        monkeypatch.setattr(pair.current.memory, "write", arrive_late)
+        again = asyncio.ensure_future(migration.write([write]))
+        await turns(5)
+        await migration.repair.settle({id_: record.version})
+        assert pair.target.held()["k"].version == first.version
+        gate.set()
+        [outcome] = await again
+        await migration.drain()
+        assert outcome.applied
+        assert pair.equal()
+
+
 async def test_a_cancelled_caller_leaves_both_legs_to_end(pair: Pair) -> None:
     """The legs belong to the store: a client that goes away separates nothing."""
     async with pair.store() as store:
@@ -118,7 +208,7 @@ async def test_a_cancelled_caller_leaves_both_legs_to_end(pair: Pair) -> None:
 
 async def test_a_caller_is_answered_even_if_the_legs_are_torn_down(pair: Pair) -> None:
     """When the event loop cancels everything, nobody is left waiting for ever."""
-    async with pair.store() as store:
+    async with Store(pair.migration(), retries=ONCE) as store:
         pair.current.hangs = asyncio.Event()
         caller = asyncio.ensure_future(store.collection("c").put("k", {"n": 1}))
         await asyncio.sleep(0)
@@ -212,7 +302,7 @@ async def test_an_unknown_outcome_is_told_and_settled_after_the_grace(pair: Pair
     migration = pair.migration(
         current_deadline=timedelta(milliseconds=20), grace=timedelta(milliseconds=50)
     )
-    async with pair.store(migration) as store:
+    async with Store(migration, retries=ONCE) as store:
         c = store.collection("c")
         first = await c.create("k", {"n": 1})
         gate = pair.current.hangs = asyncio.Event()

@@ -49,8 +49,12 @@ LATE = replace(
     late=0.1,
 )
 """Without deletions: after one, a write that is repeated, and late, would take effect twice."""
-BESIDE = replace(CHURN, name="beside", stores=2)
-"""Two stores on one object, so that writes to one document meet in the adaptor itself."""
+BESIDE = replace(CHURN, name="beside", stores=4, losing=0.0)
+"""Stores on one object, so that writes to one document meet in the adaptor itself.
+
+No answer is lost: a write whose answer was lost takes effect twice if another store deletes the
+document before it is repeated.
+"""
 
 
 @pytest.mark.parametrize("name", WRONG)

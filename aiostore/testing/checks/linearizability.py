@@ -8,9 +8,11 @@ import asyncio
 import random
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 from msgspec import Struct
 
+from aiostore.sending import Retries
 from aiostore.store import Store
 from aiostore.testing.check import check
 from aiostore.testing.expectations import expect
@@ -22,6 +24,7 @@ from aiostore.versions import VersionClock, now_in_microseconds
 
 _FEW, _MORE = range(4), range(12)
 _SKEWS = (0, 0, -3_000_000, 5_000_000)
+_AT_ONCE = Retries(first_pause=timedelta(0), longest_pause=timedelta(0))
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
@@ -85,7 +88,7 @@ async def history_of(harness: Harness, seed: int, scenario: Scenario) -> list[Do
         collections = []
         for _ in range(scenario.stores):
             adaptor = FaultyAdaptor(harness.make(), faults)
-            store = Store(adaptor, clock=_clock(choices.choice(_SKEWS)))
+            store = Store(adaptor, clock=_clock(choices.choice(_SKEWS)), retries=_AT_ONCE)
             await open_stores.enter_async_context(store)
             collections.append(store.collection(name))
         async with asyncio.TaskGroup() as running:
