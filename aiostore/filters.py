@@ -293,6 +293,15 @@ def kinds_of(where: Filter) -> set[str]:
             return {kind}
 
 
+def levels_of(where: Filter) -> int:
+    """How deep it is nested; a comparison alone is one level."""
+    levels, level = 0, [where]
+    while level:
+        levels += 1
+        level = [part for node in level for part in _parts_within(node)]
+    return levels
+
+
 def is_plain(where: Filter) -> bool:
     """Whether it names fields by letters, digits and `_` alone, at most 64, no digit first.
 
@@ -395,6 +404,16 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from _texts(item)
+
+
+def _parts_within(node: Filter) -> "tuple[Filter, ...]":
+    match node:
+        case And(parts=parts) | Or(parts=parts):
+            return parts
+        case Not(part=part):
+            return (part,)
+        case _:
+            return ()
 
 
 def _parts_of(kind: "type[And | Or]", node: Any) -> "tuple[Filter, ...]":

@@ -25,6 +25,7 @@ from aiostore.filters import (
     is_filter,
     is_plain,
     kinds_of,
+    levels_of,
     matches,
     name_of,
     place_of,
@@ -38,6 +39,7 @@ OrderBy: TypeAlias = str | Field | Order | Iterable[str | Field | Order]
 """`"age"`, `"-age"`, `"address.city"`, `F.age.desc()`, or several of those."""
 
 LARGEST_PAGE = 1000
+_DEEPEST_FILTER = 64  # levels; Python, and every engine, walk through them by recursion
 _CHUNK = 500  # records; the default of `Scan.chunk`
 _SLACK = 500  # entries that pile up before those beyond the limit are dropped
 
@@ -96,12 +98,18 @@ def query(where: object, prefix: str, order_by: OrderBy) -> Query:
     """A query from a user's arguments.
 
     Raises:
-        InvalidValueError: the filter is none, or an order names no field.
+        InvalidValueError: the filter is none or nested too deep, or an order names no field.
     """
-    if where is not None and not is_filter(where):
-        raise InvalidValueError(
-            f"a filter is made of F, as in F.age >= 18, not {type(where).__name__}"
-        )
+    if where is not None:
+        if not is_filter(where):
+            raise InvalidValueError(
+                f"a filter is made of F, as in F.age >= 18, not {type(where).__name__}"
+            )
+        if levels_of(where) > _DEEPEST_FILTER:
+            raise InvalidValueError(
+                f"the filter is nested deeper than {_DEEPEST_FILTER} levels: write a & b & c, or "
+                "in_, which are one level each"
+            )
     one = isinstance(order_by, str | Field | Order) or not isinstance(order_by, Iterable)
     orders: Any = [order_by] if one else order_by
     return Query(where, prefix, tuple(map(_order, orders)))

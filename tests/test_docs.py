@@ -7,6 +7,7 @@ import re
 import runpy
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import httpx
@@ -42,6 +43,24 @@ def run(code: str, folder: Path) -> str:
 def test_the_verbs_example_runs(tmp_path: Path) -> None:
     """The example of the verbs prints the one user that it scans for."""
     assert run(block_with("users.create"), tmp_path).startswith("carol {'age': 30} 20")
+
+
+def test_the_transaction_example_runs(tmp_path: Path) -> None:
+    """The example of a transaction moves what it says."""
+    prepare = """
+import asyncio, aiostore
+store = aiostore.open_store("memory://")
+accounts = store.collection("accounts")
+async def main():
+    async with store:
+        await accounts.put_many({"alice": {"sum": 30}, "bob": {"sum": 0}})
+"""
+    body = textwrap.indent(block_with("store.run(transfer)"), " " * 8)
+    show = """
+        print([account.value async for account in accounts.scan()])
+asyncio.run(main())
+"""
+    assert run(prepare + body + show, tmp_path) == "[{'sum': 0}, {'sum': 30}]\n"
 
 
 def test_the_migration_example_runs(tmp_path: Path) -> None:

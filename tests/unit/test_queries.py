@@ -335,6 +335,20 @@ async def test_what_is_no_filter_is_refused(people: People, where: Any) -> None:
         people.find(where)
 
 
+async def test_a_filter_has_64_levels_at_most(people: People) -> None:
+    """A long chain of `&` is one level; deeper nesting is refused."""
+    where: Filter = F.age >= 0
+    for _ in range(63):
+        where = ~where
+    assert await people.count(where) == await people.count(~(F.age >= 0))
+    with pytest.raises(InvalidValueError, match="deeper than 64 levels"):
+        people.find(~where)
+    chain: Filter = F.age >= 0
+    for _ in range(200):
+        chain &= F.age >= 0
+    assert await found(people, chain) == await found(people, F.age >= 0)
+
+
 @pytest.mark.parametrize("order_by", [7, None, "", "-", "a..b", "a.", [7], ["age", None], "a\0b"])
 async def test_what_is_no_order_is_refused(people: People, order_by: Any) -> None:
     """At the call, before anything is sent."""
