@@ -1,5 +1,7 @@
 """One async interface over many stores, and a live migration from any of them to any other."""
 
+import logging
+
 from aiostore.collection import Collection
 from aiostore.documents import Document, Page
 from aiostore.errors import (
@@ -54,3 +56,7 @@ __all__ = [
     "UnsupportedError",
     "open_store",
 ]
+
+# That something is tried again is told to whoever listens to this logger of the library that does
+# it, and not on the standard error of who has set up no logging.
+logging.getLogger("stamina").addHandler(logging.NullHandler())

@@ -63,6 +63,28 @@ asyncio.run(main())
     assert run(prepare + body + show, tmp_path) == "[{'sum': 0}, {'sum': 30}]\n"
 
 
+def test_a_repetition_is_no_news_for_the_standard_error(tmp_path: Path) -> None:
+    """Where no logging is set up, a transaction that is tried again prints nothing."""
+    code = """
+import asyncio, aiostore
+async def main():
+    async with aiostore.open_store("memory://") as store:
+        counters = store.collection("counters")
+        await counters.put("k", {"n": 0})
+        attempts = []
+        async def count(tx):
+            found = await tx.get(counters, "k")
+            attempts.append(found)
+            if len(attempts) == 1:
+                await counters.put("k", {"n": 5})
+            tx.replace(counters, "k", {"n": found.value["n"] + 1})
+        await store.run(count)
+        print(len(attempts), (await counters.get("k")).value)
+asyncio.run(main())
+"""
+    assert run(code, tmp_path) == "2 {'n': 6}\n"
+
+
 def test_the_migration_example_runs(tmp_path: Path) -> None:
     """The example of a migration proves both stores equal, and the target opens afterwards."""
     fill = """
