@@ -311,9 +311,17 @@ async def test_the_memory_is_linearizable(scenario: Scenario) -> None:
     assert overlapping > len(found) / 10
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize(
+    "scenario",
+    [scenario for scenario in SCENARIOS if scenario.stores == 1],
+    ids=lambda scenario: scenario.name,
+)
 async def test_a_seed_replays_its_history(scenario: Scenario) -> None:
-    """On a deterministic engine a seed gives the same history each time, and another another."""
+    """On a deterministic engine a seed gives the same history each time, and another another.
+
+    Not with several stores: which of two versions that their clocks make in one tick is larger is
+    left to chance.
+    """
 
     async def told(seed: int) -> list[object]:
         found = await history_of(harness_of(MemoryAdaptor), seed, scenario)
