@@ -163,9 +163,7 @@ class Mapper(Generic[T]):
 
     def document(self, record: Record | None) -> Document[T] | None:
         """The document that a reader finds, or None."""
-        if record is None or record.body is None or not self.is_there(record):
-            return None
-        return self._decoded(record, record.body)
+        return self._held(record) if self.is_there(record) else None
 
     def stored(self, outcome: Outcome) -> Document[T]:
         """The document that an applied write has stored, were it so short-lived as to be gone."""
@@ -183,10 +181,18 @@ class Mapper(Generic[T]):
         return NotFoundError("there is no such document", **self.where(key))
 
     def already_exists(self, key: str, standing: Record | None) -> AlreadyExistsError:
-        """The error for a creation that met a document."""
+        """The error for a creation that met a document, be it one that has expired since."""
         return AlreadyExistsError(
             "there is a document already: use put to overwrite it",
-            current=self.document(standing),
+            current=self._held(standing),
+            **self.where(key),
+        )
+
+    def conflict(self, key: str, version: str, standing: Record) -> ConflictError:
+        """The error for a write that expected `version` and met another document."""
+        return ConflictError(
+            f"version {version} was expected and {standing.version} stands there: read it again",
+            current=self._held(standing),
             **self.where(key),
         )
 
@@ -194,14 +200,9 @@ class Mapper(Generic[T]):
         """The error for a write that expected `version` and met something else."""
         if standing is not None:
             self.clock.observe(standing.version)
-        current = self.document(standing)
-        if current is None:
-            return self.not_found(key)
-        return ConflictError(
-            f"version {version} was expected and {current.version} stands there: read it again",
-            current=current,
-            **self.where(key),
-        )
+            if self.is_there(standing):
+                return self.conflict(key, version, standing)
+        return self.not_found(key)
 
     def where(self, key: str) -> dict[str, str]:
         """The place of a document, as errors are told it."""
@@ -217,6 +218,12 @@ class Mapper(Generic[T]):
             error.collection = error.collection or self.collection
             error.key = error.key or key
             raise
+
+    def _held(self, record: Record | None) -> Document[T] | None:
+        """The document that a record holds, whether or not it has expired."""
+        if record is None or record.body is None:
+            return None
+        return self._decoded(record, record.body)
 
     def _decoded(self, record: Record, body: str) -> Document[T]:
         with self.located(record.id.key):

@@ -146,7 +146,7 @@ class Footprint:
         elif seen is None:
             raise mapper.not_found(id_.key)
         elif version is not None and version != seen.version:
-            raise mapper.refusal(id_.key, version, seen)
+            raise mapper.conflict(id_.key, version, seen)
         return seen
 
     def keeps_created_at(self, id_: DocumentId) -> bool:

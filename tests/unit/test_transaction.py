@@ -230,6 +230,21 @@ async def test_a_document_that_expires_meanwhile_is_remembered(
     assert caught.value.current is None
 
 
+async def test_so_it_is_by_the_errors_that_hold_it(
+    store: Store, accounts: Accounts, hands: Hands
+) -> None:
+    """What refuses a write is what the transaction sees, though it has expired."""
+    document = await accounts.put("a", {"n": 1}, ttl=MINUTE)
+    async with store.transaction() as tx:
+        assert await tx.get(accounts, "a") == document
+        hands.now += HOUR
+        with pytest.raises(AlreadyExistsError) as met:
+            tx.create(accounts, "a", {})
+        with pytest.raises(ConflictError) as refused:
+            tx.replace(accounts, "a", {}, version=NEVER_THERE)
+    assert (met.value.current, refused.value.current) == (document, document)
+
+
 async def test_many_are_read_at_once(
     store: Store, accounts: Accounts, engine: RecordingAdaptor
 ) -> None:
