@@ -1,5 +1,9 @@
 """Every task of the project: `nox` runs lint, types and tests; `nox -s demo` the demo."""
 
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import nox
 
 nox.options.sessions = ["lint", "types", "tests"]
@@ -40,6 +44,28 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
     else:
         session.run("pytest", "-n", "2", "--cov", "--cov-report=term", "--cov-report=html")
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """The state machine and the histories, at random and by the thousand; arguments are pytest's.
+
+    For every night; about half an hour on two cores. `AIOSTORE_SOAK_EXAMPLES`, `…_SHARDS` (for each
+    stack of adaptors) and `…_HISTORIES` (for each scenario) set how many there are, `…_SEED` where
+    they begin.
+    """
+    install(session, "test")
+    many = {"EXAMPLES": "2000", "SHARDS": "8", "HISTORIES": "1000"}
+    env = {f"AIOSTORE_SOAK_{name}": number for name, number in many.items()}
+    env |= {name: os.environ[name] for name in env if name in os.environ}
+    memory = Path("/dev/shm")  # noqa: S108  # a disk's slowness would add nothing
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        session.run(
+            *("pytest", "-n", "2", "--dist", "worksteal", "-rP", "--show-capture=stdout"),
+            *("--basetemp", f"{folder}/soak", "--durations=0", "--durations-min=1"),
+            *("tests/test_machine.py", "tests/soak_histories.py", *session.posargs),
+            env=env,
+        )
 
 
 @nox.session

@@ -39,6 +39,15 @@ def sqlite(folder: Path) -> Make:
 ENGINES: dict[str, Callable[[Path], Make]] = {"memory": memory, "file": files, "sqlite": sqlite}
 
 
+def harness_of(stack: str, folder: Path) -> Harness:
+    """A harness over `engine`, `engine-to-engine` (a migration) or `faulty(kind)-over-engine`."""
+    current, _, target = stack.partition("-to-")
+    if target:
+        return MigrationHarness(current, target, folder)
+    kind, _, engine = stack.partition("-over-")
+    return faulty_harness(kind, engine, folder) if engine else engine_harness(stack, folder)
+
+
 def engine_harness(engine: str, folder: Path) -> Harness:
     """A harness over one engine, which looks behind its back with the standard library alone."""
     make = ENGINES[engine](folder)

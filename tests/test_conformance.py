@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from harnesses import ENGINES, MigrationHarness, engine_harness, faulty_harness
+from harnesses import ENGINES, harness_of
 
 from aiostore.testing import Harness, all_checks
 from aiostore.testing.plugin import Conformance
@@ -19,13 +19,7 @@ STACKS = [
 @pytest.fixture(params=STACKS)
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
     """One engine or stack, with nothing in it."""
-    current, _, target = request.param.partition("-to-")
-    if target:
-        return MigrationHarness(current, target, tmp_path)
-    kind, _, engine = current.partition("-over-")
-    if engine:
-        return faulty_harness(kind, engine, tmp_path)
-    return engine_harness(current, tmp_path)
+    return harness_of(request.param, tmp_path)
 
 
 async def test_conformance(conformance: Conformance) -> None:

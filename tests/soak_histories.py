@@ -1,0 +1,47 @@
+"""Histories of several clients by the thousand; `nox -s soak` runs them, the tests run a few.
+
+A history that fits no order is told with its seed; `AIOSTORE_SOAK_SEED` begins there again.
+"""
+
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+from harnesses import harness_of
+
+from aiostore.testing.checks.linearizability import (
+    CHURN,
+    FAULTS,
+    ONE_STORE,
+    TWO_STORES,
+    Scenario,
+    histories,
+)
+
+MANY = int(os.environ.get("AIOSTORE_SOAK_HISTORIES", "200"))
+SEED = os.environ.get("AIOSTORE_SOAK_SEED")
+STACKS = ["memory", "file", "sqlite", "memory-to-memory", "file-to-sqlite"]
+SHARED = ["sqlite"]  # several stores may have the same data open
+
+
+RUNS = [
+    *((stack, scenario) for stack in STACKS for scenario in (ONE_STORE, FAULTS, CHURN)),
+    *((stack, TWO_STORES) for stack in SHARED),
+]
+
+
+@pytest.mark.timeout(60 * 60)
+@pytest.mark.parametrize(
+    ("stack", "scenario"), RUNS, ids=[f"{stack}-{one.name}" for stack, one in RUNS]
+)
+async def test_histories_are_linearizable(stack: str, scenario: Scenario, tmp_path: Path) -> None:
+    """What the clients are told fits one order of their operations."""
+    first = random.SystemRandom().getrandbits(32) if SEED is None else int(SEED)
+    print(f"{stack}, {scenario.name}, {MANY} histories from seed {first}")  # noqa: T201  # for -rP
+    began = time.monotonic()
+    harness = harness_of(stack, tmp_path)
+    await histories(harness, range(first, first + MANY), scenario)
+    await harness.clean()
+    print(f"passed after {time.monotonic() - began:.0f} s")  # noqa: T201  # likewise
