@@ -1,4 +1,4 @@
-"""A memory store that remembers what it was sent, a clock that tests turn, refused transactions."""
+"""A memory store that remembers what it was sent, moments, and refused transactions."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -29,16 +29,6 @@ PRESENT = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = int(PRESENT.timestamp()) * 1_000_000
 HOUR = 60 * 60 * 1_000_000
 DAY = 24 * HOUR
-
-
-class Hands:
-    """A system clock that tests turn; in microseconds."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> int:
-        return self.now
 
 
 class RecordingAdaptor(MemoryAdaptor):

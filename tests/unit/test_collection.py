@@ -26,6 +26,7 @@ from aiostore.errors import (
 )
 from aiostore.protocols import Capabilities, DocumentId, Newer, Outcome, Record, Write
 from aiostore.store import Store
+from aiostore.testing import ManualClock
 from aiostore.versions import VersionClock
 
 PRESENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,16 +34,6 @@ MICROSECONDS = int(PRESENT.timestamp()) * 1_000_000
 DAY = 24 * 60 * 60 * 1_000_000
 NEVER_THERE = "0" * 32
 Users = Collection[dict[str, Any]]
-
-
-class Hands:
-    """A system clock that tests turn."""
-
-    def __init__(self) -> None:
-        self.now = MICROSECONDS
-
-    def __call__(self) -> int:
-        return self.now
 
 
 class Engine(MemoryAdaptor):
@@ -91,13 +82,13 @@ def engine() -> Engine:
 
 
 @pytest.fixture
-def hands() -> Hands:
+def hands() -> ManualClock:
     """The time."""
-    return Hands()
+    return ManualClock(MICROSECONDS)
 
 
 @pytest.fixture
-async def store(engine: Engine, hands: Hands) -> AsyncIterator[Store]:
+async def store(engine: Engine, hands: ManualClock) -> AsyncIterator[Store]:
     """A store that is open."""
     async with Store(engine, clock=VersionClock(hands)) as opened:
         engine.batches.clear()
@@ -203,7 +194,7 @@ async def test_create_goes_on_when_what_was_gone_is_removed(users: Users, engine
     assert engine.batches == [1, 1, 1]
 
 
-async def test_put_overwrites(users: Users, hands: Hands) -> None:
+async def test_put_overwrites(users: Users, hands: ManualClock) -> None:
     """Whatever was there: the version and both dates are new."""
     first = await users.put("alice", {"age": 1})
     hands.now += DAY
@@ -244,7 +235,7 @@ async def test_a_version_that_none_can_follow_is_told(
     assert list(batch.value.done) == ["bob"]
 
 
-async def test_replace_takes_the_place_of_its_version(users: Users, hands: Hands) -> None:
+async def test_replace_takes_the_place_of_its_version(users: Users, hands: ManualClock) -> None:
     """The value and the date of change are new, the date of creation stays."""
     first = await users.put("alice", {"age": 1})
     hands.now += DAY
@@ -306,7 +297,9 @@ async def test_what_is_gone_is_not_found(
     assert [document async for document in users.scan()] == []
 
 
-async def test_a_document_expires_at_its_moment(users: Users, engine: Engine, hands: Hands) -> None:
+async def test_a_document_expires_at_its_moment(
+    users: Users, engine: Engine, hands: ManualClock
+) -> None:
     """It is there until a microsecond before, and gone from then on."""
     await engine.poke("alice", expires_at=MICROSECONDS + 5)
     hands.now += 4

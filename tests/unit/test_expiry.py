@@ -9,6 +9,7 @@ from aiostore.collection import Collection
 from aiostore.documents import Document
 from aiostore.errors import AlreadyExistsError, InvalidValueError, NotFoundError
 from aiostore.store import Store
+from aiostore.testing import ManualClock
 from aiostore.versions import VersionClock
 
 Sessions = Collection[dict[str, Any]]
@@ -17,24 +18,19 @@ MICROSECOND = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)
 
 
-class Hands:
-    """A system clock that tests turn."""
-
-    def __init__(self) -> None:
-        self.present = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def __call__(self) -> int:
-        return (self.present - EPOCH) // MICROSECOND
+def moment(hands: ManualClock) -> datetime:
+    """What the hands show."""
+    return EPOCH + hands() * MICROSECOND
 
 
 @pytest.fixture
-def hands() -> Hands:
+def hands() -> ManualClock:
     """The time."""
-    return Hands()
+    return ManualClock()
 
 
 @pytest.fixture
-async def store(hands: Hands) -> AsyncIterator[Store]:
+async def store(hands: ManualClock) -> AsyncIterator[Store]:
     """A store that goes by that time."""
     async with Store(MemoryAdaptor(), clock=VersionClock(hands)) as opened:
         yield opened
@@ -65,21 +61,21 @@ async def stored_by(verb: str, sessions: Sessions, ttl: timedelta) -> Document[d
 
 @pytest.mark.parametrize("verb", ["create", "put", "put_many", "replace", "update"])
 async def test_a_time_to_live_ends_at_its_moment(
-    sessions: Sessions, hands: Hands, verb: str
+    sessions: Sessions, hands: ManualClock, verb: str
 ) -> None:
     """The document says when, is there until then, and is absent from that moment on."""
     document = await stored_by(verb, sessions, MINUTE)
-    assert document.expires_at == hands.present + MINUTE
-    hands.present += MINUTE - MICROSECOND
+    assert document.expires_at == moment(hands) + MINUTE
+    hands.advance(MINUTE - MICROSECOND)
     assert await sessions.get("k") == document
-    hands.present += MICROSECOND
+    hands.advance(MICROSECOND)
     assert await sessions.get("k", default=None) is None
 
 
-async def test_expired_is_absent_for_every_verb(sessions: Sessions, hands: Hands) -> None:
+async def test_expired_is_absent_for_every_verb(sessions: Sessions, hands: ManualClock) -> None:
     """Reading, replacing, updating, deleting, walking through and counting."""
     document = await sessions.put("k", {"n": 1}, ttl=MINUTE)
-    hands.present += MINUTE
+    hands.advance(MINUTE)
     with pytest.raises(NotFoundError):
         await sessions.get("k")
     with pytest.raises(NotFoundError):
@@ -96,38 +92,40 @@ async def test_expired_is_absent_for_every_verb(sessions: Sessions, hands: Hands
     assert await sessions.count() == 0
 
 
-async def test_create_works_over_an_expired_document(sessions: Sessions, hands: Hands) -> None:
+async def test_create_works_over_an_expired_document(
+    sessions: Sessions, hands: ManualClock
+) -> None:
     """As if there were none, and not before."""
     first = await sessions.put("k", {"n": 1}, ttl=MINUTE)
     with pytest.raises(AlreadyExistsError):
         await sessions.create("k", {"n": 2})
-    hands.present += MINUTE
+    hands.advance(MINUTE)
     second = await sessions.create("k", {"n": 2}, ttl=2 * MINUTE)
     assert second.version > first.version
-    assert second.created_at == hands.present
-    assert second.expires_at == hands.present + 2 * MINUTE
+    assert second.created_at == moment(hands)
+    assert second.expires_at == moment(hands) + 2 * MINUTE
     assert await sessions.get("k") == second
 
 
 async def test_put_and_replace_without_a_time_to_live_never_expire(
-    sessions: Sessions, hands: Hands
+    sessions: Sessions, hands: ManualClock
 ) -> None:
     """Whatever stood there had."""
     await sessions.put("put", {"n": 1}, ttl=MINUTE)
     await sessions.put("put", {"n": 2})
     first = await sessions.put("replaced", {"n": 1}, ttl=MINUTE)
     await sessions.replace("replaced", {"n": 2}, version=first.version)
-    hands.present += timedelta(days=1000)
+    hands.advance(timedelta(days=1000))
     for key in ("put", "replaced"):
         assert (await sessions.get(key)).expires_at is None
 
 
-async def test_update_keeps_the_moment_unless_told(sessions: Sessions, hands: Hands) -> None:
+async def test_update_keeps_the_moment_unless_told(sessions: Sessions, hands: ManualClock) -> None:
     """A new one counts from now; None is for ever."""
     first = await sessions.put("k", {"n": 1}, ttl=MINUTE)
-    hands.present += MINUTE / 2
+    hands.advance(MINUTE / 2)
     assert (await sessions.update("k", dict)).expires_at == first.expires_at
-    assert (await sessions.update("k", dict, ttl=MINUTE)).expires_at == hands.present + MINUTE
+    assert (await sessions.update("k", dict, ttl=MINUTE)).expires_at == moment(hands) + MINUTE
     assert (await sessions.update("k", dict, ttl=None)).expires_at is None
 
 
@@ -145,7 +143,7 @@ async def test_a_time_to_live_is_a_span_that_a_date_can_hold(sessions: Sessions,
 
 
 async def test_purging_removes_what_has_expired(
-    store: Store, sessions: Sessions, hands: Hands
+    store: Store, sessions: Sessions, hands: ManualClock
 ) -> None:
     """At this moment and before, in one collection or all; nothing else."""
     others = store.collection("others")
@@ -155,19 +153,21 @@ async def test_purging_removes_what_has_expired(
         await collection.put("later", {}, ttl=2 * MINUTE + MICROSECOND)
         await collection.put("never", {})
     assert await sessions.purge_expired() == 0
-    hands.present += 2 * MINUTE
+    hands.advance(2 * MINUTE)
     assert await sessions.purge_expired() == 2
     assert await store.purge_expired() == 2
     assert [one.key async for one in others.scan()] == ["later", "never"]
     assert await store.adaptor.count("others") == 2
 
 
-async def test_clearing_removes_everything(store: Store, sessions: Sessions, hands: Hands) -> None:
+async def test_clearing_removes_everything(
+    store: Store, sessions: Sessions, hands: ManualClock
+) -> None:
     """The expired too; other collections stay."""
     await sessions.put_many({"a": {}, "b": {}})
     await sessions.put("expired", {}, ttl=MINUTE)
     await store.collection("others").put("a", {})
-    hands.present += MINUTE
+    hands.advance(MINUTE)
     assert await sessions.clear() == 3
     assert await sessions.clear() == 0
     assert await store.collections() == ["others"]

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import pytest
 import stamina
 from harnesses import ENGINES
-from recording import HOUR, Hands, refused
+from recording import HOUR, NOW, refused
 
 from aiostore.collection import Collection
 from aiostore.errors import ConflictError
 from aiostore.store import Store
+from aiostore.testing import ManualClock
 from aiostore.transaction import Transaction
 from aiostore.versions import VersionClock
 
@@ -25,14 +26,14 @@ Accounts = Collection[dict[str, int]]
 
 
 @pytest.fixture
-def hands() -> Hands:
+def hands() -> ManualClock:
     """The time."""
-    return Hands()
+    return ManualClock(NOW)
 
 
 @pytest.fixture(params=ATOMIC)
 async def clients(
-    request: pytest.FixtureRequest, tmp_path: Path, hands: Hands
+    request: pytest.FixtureRequest, tmp_path: Path, hands: ManualClock
 ) -> AsyncIterator[list[Store]]:
     """Open stores over the same documents: two, or one where only one may have them open."""
     make = ENGINES[request.param](tmp_path)
@@ -128,7 +129,9 @@ async def test_no_confusion_by_a_new_document(
     assert await sums(accounts) == {"a": 50, "b": 50}
 
 
-async def test_no_document_past_its_time(store: Store, accounts: Accounts, hands: Hands) -> None:
+async def test_no_document_past_its_time(
+    store: Store, accounts: Accounts, hands: ManualClock
+) -> None:
     """A document that has expired since it was read is gone."""
     await accounts.put("a", {"sum": 50}, ttl=timedelta(minutes=1))
     async with refused(store, ConflictError) as (tx, caught):

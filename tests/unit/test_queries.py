@@ -19,6 +19,7 @@ from aiostore.filters import And, Compare, Filter, Order, Text
 from aiostore.protocols import Capabilities, DocumentId, Newer, Record, Scan, Write
 from aiostore.queries import OrderBy
 from aiostore.store import Store
+from aiostore.testing import ManualClock
 from aiostore.versions import VersionClock
 
 People = Collection[dict[str, Any]]
@@ -54,16 +55,6 @@ class Engine(MemoryAdaptor):
         self.after_scan()
 
 
-class Hands:
-    """A system clock that tests turn."""
-
-    def __init__(self) -> None:
-        self.now = 1_767_225_600 * SECOND
-
-    def __call__(self) -> int:
-        return self.now
-
-
 @pytest.fixture
 def engine() -> Engine:
     """What lies below."""
@@ -71,13 +62,13 @@ def engine() -> Engine:
 
 
 @pytest.fixture
-def hands() -> Hands:
+def hands() -> ManualClock:
     """The time."""
-    return Hands()
+    return ManualClock()
 
 
 @pytest.fixture
-async def people(engine: Engine, hands: Hands) -> AsyncIterator[People]:
+async def people(engine: Engine, hands: ManualClock) -> AsyncIterator[People]:
     """A collection of people."""
     async with Store(engine, clock=VersionClock(hands)) as store:
         collection = store.collection("people")
@@ -205,7 +196,7 @@ async def test_a_cursor_is_bound_to_its_collection(engine: Engine) -> None:
             await store.collection("other").page(cursor=cursor)
 
 
-async def test_counts(people: People, hands: Hands) -> None:
+async def test_counts(people: People, hands: ManualClock) -> None:
     """All, those of a prefix, and those that match; no expired ones."""
     await people.put("gone", {"age": 17}, ttl=timedelta(seconds=1))
     await people.put("greg", {"age": 17}, ttl=timedelta(seconds=2))
@@ -276,7 +267,9 @@ async def test_no_more_is_read_than_is_asked_for(people: People, engine: Engine)
     assert [scan.chunk for scan in engine.asked] == [2, 4, 500]
 
 
-async def test_a_document_that_expires_under_way_is_left_out(people: People, hands: Hands) -> None:
+async def test_a_document_that_expires_under_way_is_left_out(
+    people: People, hands: ManualClock
+) -> None:
     """And those behind it fill its place."""
     await people.put("adam", {"age": 99}, ttl=timedelta(seconds=1))
     answer = people.find(order_by="-age", limit=3)
@@ -286,7 +279,7 @@ async def test_a_document_that_expires_under_way_is_left_out(people: People, han
 
 
 async def test_a_page_is_full_though_documents_expire(
-    people: People, engine: Engine, hands: Hands
+    people: People, engine: Engine, hands: ManualClock
 ) -> None:
     """Between their being read and their being handed out."""
     await people.put_many({f"x{n}": {"age": 100} for n in range(3)}, ttl=timedelta(seconds=1))

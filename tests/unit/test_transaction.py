@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from recording import HOUR, NOW, PRESENT, Hands, RecordingAdaptor, refused
+from recording import HOUR, NOW, PRESENT, RecordingAdaptor, refused
 
 from aiostore.collection import Collection
 from aiostore.documents import Document
@@ -22,6 +22,7 @@ from aiostore.errors import (
 )
 from aiostore.protocols import Absent, Check, Exactly, Mark, Newer, Write
 from aiostore.store import Store
+from aiostore.testing import ManualClock
 from aiostore.transaction import Transaction
 from aiostore.versions import VersionClock
 
@@ -37,13 +38,13 @@ def engine() -> RecordingAdaptor:
 
 
 @pytest.fixture
-def hands() -> Hands:
+def hands() -> ManualClock:
     """The time."""
-    return Hands()
+    return ManualClock(NOW)
 
 
 @pytest.fixture
-async def store(engine: RecordingAdaptor, hands: Hands) -> AsyncIterator[Store]:
+async def store(engine: RecordingAdaptor, hands: ManualClock) -> AsyncIterator[Store]:
     """A store that is open."""
     async with Store(engine, clock=VersionClock(hands)) as opened:
         engine.reads.clear()
@@ -218,7 +219,7 @@ async def test_a_dead_record_is_no_document(
 
 
 async def test_a_document_that_expires_meanwhile_is_remembered(
-    store: Store, accounts: Accounts, hands: Hands
+    store: Store, accounts: Accounts, hands: ManualClock
 ) -> None:
     """It stays what was read until the block ends; the commit tells."""
     document = await accounts.put("a", {"n": 1}, ttl=MINUTE)
@@ -231,7 +232,7 @@ async def test_a_document_that_expires_meanwhile_is_remembered(
 
 
 async def test_so_it_is_by_the_errors_that_hold_it(
-    store: Store, accounts: Accounts, hands: Hands
+    store: Store, accounts: Accounts, hands: ManualClock
 ) -> None:
     """What refuses a write is what the transaction sees, though it has expired."""
     document = await accounts.put("a", {"n": 1}, ttl=MINUTE)
@@ -293,7 +294,7 @@ WRITINGS: dict[str, Writing] = {
 
 @pytest.mark.parametrize("writing", WRITINGS.values(), ids=WRITINGS)
 async def test_a_write_returns_what_will_be_stored(
-    writing: Writing, store: Store, accounts: Accounts, hands: Hands
+    writing: Writing, store: Store, accounts: Accounts, hands: ManualClock
 ) -> None:
     """The same document, with the same version and dates, stands there after the commit."""
     for key in ("a", "read"):
@@ -309,7 +310,7 @@ async def test_a_write_returns_what_will_be_stored(
 
 
 async def test_a_replacement_keeps_the_creation(
-    store: Store, accounts: Accounts, hands: Hands
+    store: Store, accounts: Accounts, hands: ManualClock
 ) -> None:
     """Of a document that was read, and of one that is named by its version; a put does not."""
     for key in ("read", "named", "put"):
@@ -439,7 +440,7 @@ async def test_deleting_none_need_not_be_minded(
 
 
 async def test_one_item_for_each_document(
-    store: Store, accounts: Accounts, engine: RecordingAdaptor, hands: Hands
+    store: Store, accounts: Accounts, engine: RecordingAdaptor, hands: ManualClock
 ) -> None:
     """However often it was touched: a check if it was only read, else one write."""
     versions = {}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import stamina
-from recording import DAY, HOUR, NOW, Hands, RecordingAdaptor, refused
+from recording import DAY, HOUR, NOW, RecordingAdaptor, refused
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from aiostore.collection import Collection
@@ -21,6 +21,7 @@ from aiostore.errors import (
 )
 from aiostore.protocols import Absent, Check, Exactly, Mark, Write
 from aiostore.store import Store
+from aiostore.testing import ManualClock
 from aiostore.transaction import Transaction
 from aiostore.versions import VersionClock
 
@@ -37,13 +38,13 @@ def engine() -> RecordingAdaptor:
 
 
 @pytest.fixture
-def hands() -> Hands:
+def hands() -> ManualClock:
     """The time."""
-    return Hands()
+    return ManualClock(NOW)
 
 
 @pytest.fixture
-async def store(engine: RecordingAdaptor, hands: Hands) -> AsyncIterator[Store]:
+async def store(engine: RecordingAdaptor, hands: ManualClock) -> AsyncIterator[Store]:
     """A store that is open."""
     async with Store(engine, clock=VersionClock(hands)) as opened:
         yield opened
@@ -89,13 +90,13 @@ async def delete_what_was_read(tx: Transaction, accounts: Accounts) -> None:
     tx.delete(accounts, "a")
 
 
-async def recreate(accounts: Accounts, _: Hands) -> None:
+async def recreate(accounts: Accounts, _: ManualClock) -> None:
     """Remove it, and store the same again."""
     await accounts.delete("a")
     await accounts.create("a", {"n": 0})
 
 
-MOVES: dict[str, Callable[[Accounts, Hands], Awaitable[object] | None]] = {
+MOVES: dict[str, Callable[[Accounts, ManualClock], Awaitable[object] | None]] = {
     "put": lambda accounts, _: accounts.put("a", {"n": 1}),
     "update": lambda accounts, _: accounts.update("a", lambda value: value),
     "delete": lambda accounts, _: accounts.delete("a"),
@@ -109,11 +110,11 @@ MOVES: dict[str, Callable[[Accounts, Hands], Awaitable[object] | None]] = {
 async def test_what_was_read_must_not_change(
     *,
     base: Base,
-    move: Callable[[Accounts, Hands], Awaitable[object] | None],
+    move: Callable[[Accounts, ManualClock], Awaitable[object] | None],
     store: Store,
     accounts: Accounts,
     engine: RecordingAdaptor,
-    hands: Hands,
+    hands: ManualClock,
 ) -> None:
     """Nor be re-created, nor expire: nothing is written then, and the error has what stands."""
     document = await accounts.put("a", {"n": 0}, ttl=MINUTE)
@@ -254,7 +255,7 @@ async def test_a_version_that_does_not_stand_there(
     write: Callable[[Transaction, Accounts, str], object],
     store: Store,
     accounts: Accounts,
-    hands: Hands,
+    hands: ManualClock,
 ) -> None:
     """Is told as by a collection: a conflict if another one does, else there is no document."""
     first = await accounts.put("a", {}, ttl=MINUTE)

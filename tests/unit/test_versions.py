@@ -6,21 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiostore.testing import ManualClock
 from aiostore.versions import VersionClock, now_in_microseconds
 
 DAY = 24 * 60 * 60 * 1_000_000
 PRESENT = 1_700_000_000_000_000
 END_OF_TIME = "f" * 12 + "7fff" + "8" + "0" * 15
-
-
-class Hands:
-    """A system clock that tests turn."""
-
-    def __init__(self, now: int = PRESENT) -> None:
-        self.now = now
-
-    def __call__(self) -> int:
-        return self.now
 
 
 def milliseconds_of(version: str) -> int:
@@ -30,7 +21,7 @@ def milliseconds_of(version: str) -> int:
 
 def test_a_version_is_a_uuid7() -> None:
     """32 lower-case hex digits, of version 7 and RFC 9562's variant, telling the millisecond."""
-    version = VersionClock(Hands()).next()
+    version = VersionClock(ManualClock(PRESENT)).next()
     assert re.fullmatch(r"[0-9a-f]{32}", version)
     assert UUID(version).version == 7
     assert milliseconds_of(version) == PRESENT // 1000
@@ -38,14 +29,14 @@ def test_a_version_is_a_uuid7() -> None:
 
 def test_the_fraction_of_a_millisecond_is_kept() -> None:
     """The 12 bits after the version digit count 1/4096 ms (RFC 9562 section 6.2, method 3)."""
-    version = VersionClock(Hands(PRESENT + 500)).next()
+    version = VersionClock(ManualClock(PRESENT + 500)).next()
     assert int(version[13:16], 16) == 2048
 
 
 @given(st.lists(st.integers(min_value=-DAY, max_value=DAY), max_size=20))
 def test_versions_grow_whatever_the_clock_does(turns: list[int]) -> None:
     """One clock's versions are strictly increasing, also when the system's clock goes back."""
-    hands = Hands()
+    hands = ManualClock(PRESENT)
     clock = VersionClock(hands)
     made = [clock.next()]
     for turn in turns:
@@ -56,21 +47,21 @@ def test_versions_grow_whatever_the_clock_does(turns: list[int]) -> None:
 
 def test_two_clocks_never_make_the_same_version() -> None:
     """Versions of the same instant differ in 62 random bits."""
-    assert len({VersionClock(Hands()).next() for _ in range(1000)}) == 1000
+    assert len({VersionClock(ManualClock(PRESENT)).next() for _ in range(1000)}) == 1000
 
 
 @pytest.mark.parametrize("ahead", [-DAY, 0, 1, DAY // 2, DAY, 2 * DAY, 10_000 * DAY])
 def test_next_is_past_the_version_it_is_given(ahead: int) -> None:
     """However far ahead another writer's version is, the next one is greater."""
-    theirs = VersionClock(Hands(PRESENT + ahead)).next()
-    assert VersionClock(Hands()).next(theirs) > theirs
+    theirs = VersionClock(ManualClock(PRESENT + ahead)).next()
+    assert VersionClock(ManualClock(PRESENT)).next(theirs) > theirs
 
 
 @pytest.mark.parametrize("meet", [VersionClock.next, VersionClock.observe])
 def test_a_version_slightly_ahead_moves_the_clock(meet: object) -> None:
     """After a version of the near future was met, the clock's own are greater."""
-    clock = VersionClock(Hands())
-    theirs = VersionClock(Hands(PRESENT + DAY // 2)).next()
+    clock = VersionClock(ManualClock(PRESENT))
+    theirs = VersionClock(ManualClock(PRESENT + DAY // 2)).next()
     assert callable(meet)
     meet(clock, theirs)
     assert clock.next() > theirs
@@ -79,8 +70,8 @@ def test_a_version_slightly_ahead_moves_the_clock(meet: object) -> None:
 @pytest.mark.parametrize("meet", [VersionClock.next, VersionClock.observe])
 def test_a_version_far_ahead_does_not_drag_the_clock_along(meet: object) -> None:
     """One writer with a wrong clock does not spoil the others' time."""
-    clock = VersionClock(Hands())
-    theirs = VersionClock(Hands(PRESENT + 2 * DAY)).next()
+    clock = VersionClock(ManualClock(PRESENT))
+    theirs = VersionClock(ManualClock(PRESENT + 2 * DAY)).next()
     assert callable(meet)
     meet(clock, theirs)
     assert milliseconds_of(clock.next()) == PRESENT // 1000
@@ -88,9 +79,9 @@ def test_a_version_far_ahead_does_not_drag_the_clock_along(meet: object) -> None
 
 def test_an_older_version_does_not_move_the_clock_back() -> None:
     """What was observed before the last version changes nothing."""
-    clock = VersionClock(Hands())
+    clock = VersionClock(ManualClock(PRESENT))
     last = clock.next()
-    clock.observe(VersionClock(Hands(PRESENT - DAY)).next())
+    clock.observe(VersionClock(ManualClock(PRESENT - DAY)).next())
     assert clock.next() > last
 
 
@@ -100,7 +91,7 @@ def test_an_older_version_does_not_move_the_clock_back() -> None:
 )
 def test_what_is_no_version_is_ignored(text: str) -> None:
     """A text that is none, and the last version that there is, leave the clock at the present."""
-    clock = VersionClock(Hands())
+    clock = VersionClock(ManualClock(PRESENT))
     clock.observe(text)
     assert milliseconds_of(clock.next(text)) == PRESENT // 1000
 
