@@ -29,8 +29,10 @@ Scalar: TypeAlias = str | int | float | bool | None
 Path: TypeAlias = tuple[str, ...]
 Operator = Literal["==", "!=", "<", "<=", ">", ">="]
 
+MISSING: Any = object()
+"""Stands for the value of a field that is not there."""
+
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-_MISSING: Any = object()
 
 
 class _Node(msgspec.Struct, frozen=True):
@@ -268,12 +270,28 @@ def matches(where: Filter, document: Mapping[str, Any]) -> bool:
             wanted = text.casefold()
             return any(wanted in found.casefold() for found in _texts(document))
         case _:
-            return _holds(where, _at(document, where.path))
+            return _holds(where, value_at(document, where.path))
 
 
 def place_of(document: Mapping[str, Any], order: Iterable[Order]) -> list[tuple[int, Any]]:
     """Where a document sorts, for each field of `order`: the rank of its type and its value."""
-    return [_rank(_at(document, one.path)) for one in order]
+    return [rank_of(value_at(document, one.path)) for one in order]
+
+
+def rank_of(value: Any) -> tuple[int, Any]:
+    """Where a value, or `MISSING`, sorts: its rank, and itself where its type has an order."""
+    rank = _type_of(value)
+    return (rank, value) if rank in (2, 3, 4) else (rank, 0)
+
+
+def value_at(document: Mapping[str, Any], path: Path) -> Any:
+    """What stands at a path, or `MISSING`."""
+    value: Any = document
+    for name in path:
+        if not isinstance(value, dict):
+            return MISSING
+        value = value.get(name, MISSING)
+    return value
 
 
 def is_filter(one: object) -> TypeGuard[Filter]:
@@ -359,7 +377,7 @@ def _holds(where: Compare | In | Prefix | Contains | Exists, value: Any) -> bool
                 return any(_compares(element, "==", item) for element in value)
             return isinstance(value, str) and isinstance(item, str) and item in value
         case _:
-            return value is not _MISSING
+            return value is not MISSING
 
 
 def _compares(value: Any, operator: Operator, wanted: Any) -> bool:
@@ -379,20 +397,6 @@ _TYPES: dict[type, int] = {type(None): 1, bool: 2, int: 3, float: 3, str: 4, lis
 
 def _type_of(value: Any) -> int:
     return _TYPES.get(type(value), 0)
-
-
-def _rank(value: Any) -> tuple[int, Any]:
-    rank = _type_of(value)
-    return (rank, value) if rank in (2, 3, 4) else (rank, 0)
-
-
-def _at(document: Mapping[str, Any], path: Path) -> Any:
-    value: Any = document
-    for name in path:
-        if not isinstance(value, dict):
-            return _MISSING
-        value = value.get(name, _MISSING)
-    return value
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -14,7 +14,8 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
-from aiostore.filters import Filter
+from aiostore.filters import Filter, Path
+from aiostore.orders import Coarse
 
 
 class DocumentId(NamedTuple):
@@ -131,6 +132,20 @@ class Outcome(Struct, frozen=True):
     record: Record | None
 
 
+class Sort(Struct, frozen=True):
+    """The order of a scan: the coarse order (`aiostore.orders`) of one field.
+
+    Attributes:
+        path: the field; its names are `plain` ones, as those of filters.
+        descending: the other way round.
+        start: the coarse place to begin at; None for the beginning.
+    """
+
+    path: Path
+    descending: bool = False
+    start: Coarse | None = None
+
+
 class Scan(Struct, frozen=True):
     """Which records of one collection to walk through.
 
@@ -145,6 +160,8 @@ class Scan(Struct, frozen=True):
         where: leave out records that do not match, as far as the engine can. Made of the kinds
             that the capabilities name and of `plain` names of fields alone. Tombstones never
             match; whether a document has expired is no matter.
+        order: come in this order instead of that of the keys; only where the capabilities have
+            `orders`. There is no `start_after` then, and one segment.
     """
 
     collection: str
@@ -154,6 +171,7 @@ class Scan(Struct, frozen=True):
     segments: int = 1
     chunk: int = 500
     where: Filter | None = None
+    order: Sort | None = None
 
 
 class Purge(Struct, frozen=True):
@@ -184,6 +202,8 @@ class Capabilities(Struct, frozen=True):
         max_batch: most items in one `read` or `write`.
         max_atomic: most items in one `write_atomic`; 0 without `atomic_writes`.
         filters: the kinds of filters (`aiostore.filters.kinds_of`) that a scan narrows down by.
+        orders: a scan can come in another order than that of the keys.
+        indexes: `index` works; otherwise it raises `UnsupportedError`.
         read_lanes: how many calls of `read` may gain by being under way at once.
         write_lanes: how many calls of `write`.
     """
@@ -194,6 +214,8 @@ class Capabilities(Struct, frozen=True):
     max_batch: int
     max_atomic: int = 0
     filters: frozenset[str] = frozenset()
+    orders: bool = False
+    indexes: bool = False
     read_lanes: int = 1
     write_lanes: int = 1
 
@@ -278,6 +300,26 @@ class Adaptor(Protocol):
         `where` may come all the same; one that matches is never left out. Constant memory, but
         for what the adaptor's own page says. `aclose` of the generator, at any point, releases
         everything.
+
+        With an `order` of the request, records come by the coarse order of its field: by rank of
+        the value's type; numbers by value, but those that differ by a part of 1e-13 (or 1e-300)
+        or less in any order; texts by their first 128 code points; in any order where they are
+        alike; all of it the other way round if it is `descending`. From `start` on everything
+        comes, what is exactly there too; a little from before may. Tombstones may be left out. A
+        record that is written meanwhile comes where the state that is yielded belongs, and may
+        come twice: at its old place and at its new one. All else is as without an order.
+        """
+        ...
+
+    async def index(self, collection: str, path: Path, /) -> None:
+        """Make filters and orders by a field of a collection fast; returns when they are.
+
+        Its names are `plain` ones. Idempotent, and fit to be called by several processes at once.
+        Meanwhile all else goes on, as well as the engine can. The index outlives `aclose`, if the
+        data do.
+
+        Raises:
+            UnsupportedError: the capabilities say that there are no indexes here.
         """
         ...
 

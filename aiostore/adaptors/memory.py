@@ -14,7 +14,8 @@ from msgspec import Struct
 from sortedcontainers import SortedDict
 
 from aiostore.conditions import decide, is_alive, is_doomed, place_of
-from aiostore.errors import ConfigurationError
+from aiostore.errors import ConfigurationError, UnsupportedError
+from aiostore.filters import Path
 from aiostore.keys import end_of_prefix, segment_of
 from aiostore.protocols import (
     Capabilities,
@@ -89,6 +90,9 @@ class MemoryAdaptor:
             if chunk:
                 yield chunk
             start, inclusive = keys[-1], False
+
+    async def index(self, collection: str, _: Path, /) -> None:
+        raise UnsupportedError("this store has no indexes", store=self.name, collection=collection)
 
     async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
         records = self._collections.get(collection, SortedDict())

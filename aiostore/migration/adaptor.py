@@ -29,6 +29,7 @@ from aiostore.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from aiostore.filters import Path, name_of
 from aiostore.limits import check_collection
 from aiostore.migration import control, rows
 from aiostore.migration.legs import Leg, Mirror
@@ -104,6 +105,8 @@ class MigrationAdaptor:
             atomic_writes=False,
             max_batch=min(ours.max_batch, theirs.max_batch),
             filters=ours.filters,
+            orders=ours.orders,
+            indexes=ours.indexes,
             read_lanes=ours.read_lanes,
             write_lanes=min(ours.write_lanes, theirs.write_lanes),
         )
@@ -203,6 +206,20 @@ class MigrationAdaptor:
                 yield chunk
         finally:
             await chunks.aclose()
+
+    async def index(self, collection: str, path: Path, /) -> None:
+        """In the current store, and then in the target, so that it is not slow when it takes over.
+
+        Where the target has no indexes, is away or fails it is left out: whoever asks for the index
+        when it is the store makes it then.
+        """
+        await self.current.index(collection, path)
+        if not (self.target.capabilities.indexes and self.connected.is_set()):
+            return
+        try:
+            await self.target.index(collection, path)
+        except StoreError as error:
+            _logger.warning("the target has no index of %s yet: %s", name_of(path), error)
 
     async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
         return await self.current.count(collection, alive_at=alive_at)

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from aiostore.conditions import place_of
 from aiostore.errors import StoreError, UnavailableError
+from aiostore.filters import Path
 from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.protocols import (
     Adaptor,
@@ -131,6 +132,10 @@ class FaultyAdaptor:
         async with aclosing(self.adaptor.scan(request)) as chunks:
             while chunk := await self._call("scan", names, lambda: anext(chunks, None)):
                 yield chunk
+
+    async def index(self, collection: str, path: Path, /) -> None:
+        """Index, or fail."""
+        await self._call("index", [collection], lambda: self.adaptor.index(collection, path))
 
     async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
         """Count, or fail."""

@@ -11,7 +11,8 @@ from aiostore.adaptors.files._disk import translated
 from aiostore.adaptors.files._folder import Folder
 from aiostore.adaptors.files._names import key_in
 from aiostore.conditions import decide, is_alive, is_doomed, place_of
-from aiostore.errors import ClosedError
+from aiostore.errors import ClosedError, UnsupportedError
+from aiostore.filters import Path as FieldPath
 from aiostore.keys import segment_of
 from aiostore.protocols import (
     Capabilities,
@@ -95,6 +96,9 @@ class FileAdaptor:
             chunk = [record for record in await self.read(ids) if record is not None]
             if chunk:
                 yield chunk
+
+    async def index(self, collection: str, _: FieldPath, /) -> None:
+        raise UnsupportedError("this store has no indexes", store=self.name, collection=collection)
 
     async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
         if alive_at is None:

@@ -19,7 +19,8 @@ from aiostore.adaptors.sql import _statements
 from aiostore.adaptors.sql._dialects import SQLITE, error_code
 from aiostore.adaptors.sql._tables import LAYOUT_VERSION, documents, layout, metadata
 from aiostore.conditions import decide, place_of
-from aiostore.errors import ConfigurationError, StoreError, UnavailableError
+from aiostore.errors import ConfigurationError, StoreError, UnavailableError, UnsupportedError
+from aiostore.filters import Path as FieldPath
 from aiostore.keys import segment_of
 from aiostore.protocols import (
     Absent,
@@ -140,6 +141,9 @@ class SQLAdaptor:
                 yield chunk
             if after is None:
                 return
+
+    async def index(self, collection: str, _: FieldPath, /) -> None:
+        raise UnsupportedError("this store has no indexes", store=self.name, collection=collection)
 
     async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
         row = documents.c
