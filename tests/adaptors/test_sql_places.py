@@ -1,0 +1,153 @@
+from math import inf, nextafter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiostore.adaptors.sql._filters import Leaf
+from aiostore.adaptors.sql._places import (
+    BOOLEAN,
+    MISSING,
+    NULL,
+    NUMBER,
+    OTHER,
+    TEXT,
+    CoarsePlace,
+    Range,
+    bounds,
+    coarse_place,
+)
+from aiostore.filters import F, In, Path, Scalar, matches
+from aiostore.testing.strategies import documents, filters
+
+LEAVES = {"compare", "in", "prefix", "contains", "exists"}
+_NOTHING: Any = object()
+
+
+def at(document: Any, path: Path) -> Any:
+    """What stands there, if anything does."""
+    for name in path:
+        document = document.get(name, _NOTHING) if isinstance(document, dict) else _NOTHING
+    return document
+
+
+def place_at(document: Any, path: Path) -> CoarsePlace:
+    """The coarse place of a field."""
+    value = at(document, path)
+    if value is _NOTHING:
+        return CoarsePlace(MISSING, 0.0, "")
+    return coarse_place(value) if isinstance(value, Scalar) else CoarsePlace(OTHER, 0.0, "")
+
+
+def is_within(place: CoarsePlace, one: Range) -> bool:
+    """Whether a place is within a range."""
+    value: Any = place.text if place.rank == TEXT else place.number
+    low: Any = -inf if one.low is None else one.low
+    high: Any = inf if one.high is None else one.high
+    if place.rank == TEXT:
+        low, high = one.low or "", one.high or chr(0x10FFFF) * 200
+    return place.rank == one.rank and low <= value <= high
+
+
+def check_ranges(leaf: Leaf, document: Any) -> None:
+    """The ranges are in order and apart; the document is in one of them if it matches."""
+    ranges = bounds(leaf)
+    if ranges is None:
+        return
+    if matches(leaf, document):
+        assert any(is_within(place_at(document, leaf.path), one) for one in ranges)
+    assert [one.rank for one in ranges] == sorted(one.rank for one in ranges)
+    for one, following in zip(ranges, ranges[1:], strict=False):
+        if one.rank == following.rank:
+            high: Any = one.high
+            assert high < following.low
+
+
+@given(
+    st.lists(documents(), min_size=1, max_size=3).flatmap(
+        lambda about: st.tuples(st.just(about), filters(kinds=LEAVES, about=about, levels=0))
+    )
+)
+def test_what_matches_is_within_the_bounds(case: tuple[list[Any], Any]) -> None:
+    """A scan of the ranges alone misses nothing."""
+    values, leaf = case
+    for document in values:
+        check_ranges(leaf, document)
+
+
+@given(st.text("ab", min_size=126, max_size=130), st.text("ab", min_size=126, max_size=130))
+def test_texts_are_within_the_bounds_where_their_place_ends(one: str, other: str) -> None:
+    """Whatever follows behind a text's first 128 code points."""
+    document = {"a": one}
+    for wanted in (one, other):
+        asked: list[Leaf] = [F.a == wanted, F.a < wanted, F.a <= wanted, F.a > wanted]
+        asked += [F.a >= wanted, F.a.in_([other, one]), F.a.prefix(wanted)]
+        asked += [F.a.prefix(wanted[:127])]
+        for leaf in asked:
+            check_ranges(leaf, document)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "expected"),
+    [
+        (F.a == None, [Range(NULL)]),  # noqa: E711  # it makes a filter
+        (F.a == True, [Range(BOOLEAN, 1.0, 1.0)]),  # noqa: E712  # likewise
+        (F.a == "x", [Range(TEXT, "x", "x")]),
+        (F.a == "é" * 200, [Range(TEXT, "é" * 128, "é" * 128)]),
+        (F.a < "x", [Range(TEXT, None, "x")]),
+        (F.a >= "x", [Range(TEXT, "x", None)]),
+        (F.a.prefix("xa"), [Range(TEXT, "xa", "xb")]),
+        (F.a.prefix("x" * 127), [Range(TEXT, "x" * 127, "x" * 126 + "y")]),
+        (F.a.prefix("x" * 129), [Range(TEXT, "x" * 128, "x" * 128)]),
+        (F.a.prefix(""), [Range(TEXT, "", None)]),
+        (F.a > 1.7976931348623157e308, [Range(NUMBER, 1.7976931348621359e308, None)]),
+        (F.a <= 1.7976931348623157e308, [Range(NUMBER, None, None)]),
+        (F.a.in_([]), []),
+        (
+            F.a.in_(["b", None, True, "a", False, "b", None]),
+            [
+                Range(NULL),
+                Range(BOOLEAN, 0.0, 0.0),
+                Range(BOOLEAN, 1.0, 1.0),
+                Range(TEXT, "a", "a"),
+                Range(TEXT, "b", "b"),
+            ],
+        ),
+        (F.a.in_(["x" * 128 + "a", "x" * 128]), [Range(TEXT, "x" * 128, "x" * 128)]),
+        (F.a != 1, None),
+        (F.a.contains("x"), None),
+        (F.a.exists(), None),
+    ],
+)
+def test_bounds_are_as_narrow_as_they_can_be(leaf: Leaf, expected: list[Range] | None) -> None:
+    """One place for what equals, one range for what compares, and none for what may be anywhere."""
+    assert bounds(leaf) == expected
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**63 - 1))
+def test_numbers_have_a_margin(number: float) -> None:
+    """A database may read a number with an error; what equals it is found all the same."""
+    (found,) = bounds(F.a == number) or ()
+    low = -inf if found.low is None else found.low
+    high = inf if found.high is None else found.high
+    close = float(number)
+    for _ in range(4):
+        close = nextafter(close, inf)
+    assert isinstance(low, float)
+    assert isinstance(high, float)
+    assert low < float(number) < high
+    assert close <= high
+    assert high - low <= max(abs(number) * 3e-13, 3e-300)
+
+
+@pytest.mark.parametrize("count", [50, 51, 100_000])
+def test_many_values_have_few_ranges(count: int) -> None:
+    """One from the smallest to the largest of a type, if they are more than fifty."""
+    ranges = bounds(In(("a",), (*range(count), "x", "y")))
+    assert ranges is not None
+    assert len(ranges) == 2
+    assert [(one.rank, one.low, one.high) for one in ranges if one.rank == TEXT] == [
+        (TEXT, "x", "y")
+    ]
+    assert len(bounds(In(("a",), tuple(range(50)))) or ()) == 50
