@@ -7,41 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiostore.adaptors.sql._filters import Leaf
-from aiostore.adaptors.sql._places import (
-    BOOLEAN,
-    MISSING,
-    NULL,
-    NUMBER,
-    OTHER,
-    TEXT,
-    CoarsePlace,
-    Range,
-    bounds,
-    coarse_place,
-)
-from aiostore.filters import F, In, Path, Scalar, matches
+from aiostore.adaptors.sql._places import BOOLEAN, NULL, NUMBER, TEXT, Range, bounds
+from aiostore.filters import F, In, matches
+from aiostore.orders import Coarse, coarse_at
 from aiostore.testing.strategies import documents, filters
 
 LEAVES = {"compare", "in", "prefix", "contains", "exists"}
-_NOTHING: Any = object()
 
 
-def at(document: Any, path: Path) -> Any:
-    """What stands there, if anything does."""
-    for name in path:
-        document = document.get(name, _NOTHING) if isinstance(document, dict) else _NOTHING
-    return document
-
-
-def place_at(document: Any, path: Path) -> CoarsePlace:
-    """The coarse place of a field."""
-    value = at(document, path)
-    if value is _NOTHING:
-        return CoarsePlace(MISSING, 0.0, "")
-    return coarse_place(value) if isinstance(value, Scalar) else CoarsePlace(OTHER, 0.0, "")
-
-
-def is_within(place: CoarsePlace, one: Range) -> bool:
+def is_within(place: Coarse, one: Range) -> bool:
     """Whether a place is within a range."""
     value: Any = place.text if place.rank == TEXT else place.number
     low: Any = -inf if one.low is None else one.low
@@ -57,7 +31,7 @@ def check_ranges(leaf: Leaf, document: Any) -> None:
     if ranges is None:
         return
     if matches(leaf, document):
-        assert any(is_within(place_at(document, leaf.path), one) for one in ranges)
+        assert any(is_within(coarse_at(document, leaf.path), one) for one in ranges)
     assert [one.rank for one in ranges] == sorted(one.rank for one in ranges)
     for one, following in pairwise(ranges):
         if one.rank == following.rank:

@@ -1,15 +1,8 @@
-"""Where a database sorts a field: a coarse place, near enough to narrow a scan down by an index.
+"""The columns of a field's coarse place (`aiostore.orders`), and which places a filter asks for.
 
-`aiostore.filters.Order` says how values sort. A database cannot keep that order exactly: one reads
-floats with an error, and none takes long texts into an index. So the place of a value is three
-columns, `rank`, `number` and `text`, and by these documents sort as they should, but that
-
-* numbers may change places that are closer than 1e-13 of their value, or closer than 1e-300;
-* texts may that agree in their first 128 code points.
-
-Whoever needs the exact order sorts once more what stands so close. The module of each database
-makes the columns, `place(path)`. They serve for indexes too, so they hold literals alone, and are
-neither NULL nor an error whatever the body is: what the database cannot read sorts as missing.
+The module of each database makes the columns, `place(path)`. They serve for indexes too, so they
+hold literals alone, and are neither NULL nor an error whatever the body is: what the database
+cannot read sorts as missing.
 """
 
 from collections.abc import Iterable
@@ -22,40 +15,23 @@ from sqlalchemy import ColumnElement, and_, false, or_
 from aiostore.adaptors.sql._filters import Condition, Leaf
 from aiostore.filters import Compare, In, Operator, Prefix, Scalar
 from aiostore.keys import end_of_prefix
+from aiostore.orders import LONGEST_TEXT, RELATIVE_MARGIN, SMALLEST_MARGIN, coarse
 
 MISSING, NULL, BOOLEAN, NUMBER, TEXT, OTHER = range(6)
 """The ranks of a value's type; arrays and objects are all alike."""
-
-TEXT_LENGTH = 128
-"""How many code points of a text are its place: at most 512 bytes, which every index takes."""
-
-RELATIVE_MARGIN = 1e-13
-ABSOLUTE_MARGIN = 1e-300
-"""How far from a number, together, a database's reading of it may be."""
 
 _MOST_RANGES = 50
 
 
 class Place(NamedTuple):
-    """The columns that documents sort by, for one field.
+    """The columns of a `Coarse` place, by which documents sort as they do by `Coarse` itself.
 
-    Attributes:
-        rank: of the value's type, an integer.
-        number: of a number itself, as a double; of a boolean 0 or 1; of all else 0.
-        text: of a text its beginning, compared by code point; of all else nothing.
+    Numbers are as the database reads them, which may be with an error within the margins.
     """
 
     rank: ColumnElement[int]
     number: ColumnElement[float]
     text: ColumnElement[str]
-
-
-class CoarsePlace(NamedTuple):
-    """What the columns of a `Place` hold for one value."""
-
-    rank: int
-    number: float
-    text: str
 
 
 class Range(NamedTuple):
@@ -72,19 +48,6 @@ class Range(NamedTuple):
     high: float | str | None = None
 
 
-def coarse_place(value: Scalar) -> CoarsePlace:
-    """Where a value stands; the database's own reading of a number is within the margins."""
-    match value:
-        case None:
-            return CoarsePlace(NULL, 0.0, "")
-        case bool():
-            return CoarsePlace(BOOLEAN, float(value), "")
-        case str():
-            return CoarsePlace(TEXT, 0.0, value[:TEXT_LENGTH])
-        case _:
-            return CoarsePlace(NUMBER, float(value), "")
-
-
 def bounds(leaf: Leaf) -> list[Range] | None:
     """Ranges that hold the place of every document that matches; None if there are no such.
 
@@ -98,7 +61,7 @@ def bounds(leaf: Leaf) -> list[Range] | None:
         case In(values=values):
             return _joined(_range_of("==", value) for value in values)
         case Prefix(text=text):
-            start = text[:TEXT_LENGTH]
+            start = text[:LONGEST_TEXT]
             end = end_of_prefix(text) if start == text else start
             return [Range(TEXT, start, end)]
         case _:
@@ -135,13 +98,13 @@ def _is_between(
 
 
 def _range_of(operator: Operator, value: Scalar) -> Range:
-    rank, number, text = coarse_place(value)
+    rank, number, text = coarse(value)
     if rank == NULL:
         return Range(NULL)
     low: float | str | None
     high: float | str | None
     if rank == NUMBER:
-        margin = abs(number) * RELATIVE_MARGIN + ABSOLUTE_MARGIN
+        margin = abs(number) * RELATIVE_MARGIN + SMALLEST_MARGIN
         low, high = _finite(number - margin), _finite(number + margin)
     else:
         low = high = text if rank == TEXT else number
