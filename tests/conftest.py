@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import HealthCheck, settings
+from servers import close_servers
 
 pytest_plugins = ["aiostore.testing.plugin", "pytester"]
 
@@ -42,3 +43,8 @@ async def nothing_is_left_behind() -> AsyncIterator[None]:
     for thread in ours:
         await asyncio.to_thread(thread.join, 1.0)  # one that has answered may still be returning
     assert [thread.name for thread in ours if thread.is_alive()] == []
+
+
+def pytest_sessionfinish() -> None:
+    """The database servers that tests have shared end with them."""
+    close_servers()

