@@ -5,6 +5,8 @@
 | `memory://` | this process's memory |
 | `file:///srv/data`, `file:data` | a folder, absolute or relative |
 | `sqlite:////srv/app.db`, `sqlite:///app.db` | a SQLite database, absolute or relative |
+| `postgresql://user:password@host/database` | a PostgreSQL database |
+| `mariadb://…`, `mysql://user:password@host/database` | a MariaDB or MySQL database |
 
 Other packages add schemes by an entry point of the group `aiostore.adaptors`: its name is the
 scheme, its object a function from a `StoreURL` to an `Adaptor`.
@@ -40,6 +42,9 @@ _BUILT_IN = {
     "memory": _BuiltIn("aiostore.adaptors.memory", None),
     "file": _BuiltIn("aiostore.adaptors.files", "files"),
     "sqlite": _BuiltIn("aiostore.adaptors.sql.urls", "sqlite"),
+    "postgresql": _BuiltIn("aiostore.adaptors.sql.urls", "postgresql"),
+    "mariadb": _BuiltIn("aiostore.adaptors.sql.urls", "mariadb"),
+    "mysql": _BuiltIn("aiostore.adaptors.sql.urls", "mariadb"),
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiostore.adaptors.files import FileAdaptor
 from aiostore.adaptors.memory import MemoryAdaptor
-from aiostore.adaptors.sql import SQLAdaptor
+from aiostore.adaptors.sql import SQLAdaptor, SQLiteDatabase
 from aiostore.migration import MigrationAdaptor, backfill, verify
 from aiostore.protocols import Adaptor, DocumentId, Mark, Record
 from aiostore.testing import Faults, FaultyAdaptor, Harness
@@ -33,7 +33,7 @@ def files(folder: Path) -> Make:
 
 def sqlite(folder: Path) -> Make:
     """A new adaptor over one database at every call."""
-    return lambda: SQLAdaptor(str(folder / "documents.db"))
+    return lambda: SQLAdaptor(SQLiteDatabase(str(folder / "documents.db")))
 
 
 ENGINES: dict[str, Callable[[Path], Make]] = {"memory": memory, "file": files, "sqlite": sqlite}
@@ -66,7 +66,9 @@ def engine_harness(engine: str, folder: Path) -> Harness:
                 peek=_peek_sqlite(folder),
                 poke=_poke_sqlite(folder),
                 damage=lambda id_: _damaged_row(folder, id_),
-                unusable=lambda: SQLAdaptor(str(folder / "missing" / "documents.db")),
+                unusable=lambda: SQLAdaptor(
+                    SQLiteDatabase(str(folder / "missing" / "documents.db"))
+                ),
                 outage=lambda: _locked_sqlite(folder),
             )
         case _:
@@ -224,7 +226,7 @@ async def _damaged_row(folder: Path, id_: DocumentId) -> AsyncIterator[None]:
 async def _locked_sqlite(folder: Path) -> AsyncIterator[Adaptor]:
     """Another holds the write lock for longer than the adaptor waits."""
     path = str(folder / "documents.db")
-    adaptor = SQLAdaptor(path, busy_timeout=0.01)
+    adaptor = SQLAdaptor(SQLiteDatabase(path, busy_timeout=timedelta(milliseconds=10)))
     await adaptor.open()
     other = await asyncio.to_thread(
         sqlite3.connect, path, isolation_level=None, check_same_thread=False

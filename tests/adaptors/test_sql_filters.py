@@ -12,15 +12,16 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, create_engine, event, insert
+from sqlalchemy import Connection, create_engine, insert, select, true
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.pool import StaticPool
 
-from aiostore.adaptors.sql import SQLAdaptor
+from aiostore.adaptors.sql import SQLAdaptor, SQLiteDatabase
 from aiostore.adaptors.sql._dialects import SQLITE
-from aiostore.adaptors.sql._statements import Walk
-from aiostore.adaptors.sql._tables import documents as table
-from aiostore.adaptors.sql._tables import metadata
+from aiostore.adaptors.sql._drivers import AiosqliteSession
+from aiostore.adaptors.sql._filters import KINDS
+from aiostore.adaptors.sql._tables import tables
+from aiostore.adaptors.sql._walks import may_match
 from aiostore.errors import CorruptRecordError
 from aiostore.filters import And, Compare, Contains, F, Filter, In, Not, Operator, Or, matches
 from aiostore.keys import segment_of
@@ -32,6 +33,8 @@ from aiostore.versions import VersionClock
 
 OPERATORS: tuple[Operator, ...] = ("==", "!=", "<", "<=", ">", ">=")
 CLOCK = VersionClock()
+TABLES = tables()
+table = TABLES.documents
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def database() -> Iterator[Connection]:
     """An empty database in memory, with our tables: for the statements alone."""
     engine = create_engine("sqlite://", poolclass=StaticPool)
     with engine.connect() as connection:
-        metadata.create_all(connection)
+        table.create(connection)
         yield connection
     engine.dispose()
 
@@ -61,7 +64,11 @@ def holding(database: Connection, bodies: Sequence[str | None]) -> Iterator[None
 
 def page(where: Filter | None, after: str | None = None, chunk: int = 1_000_000) -> Any:
     """The statement of a page of a scan."""
-    return Walk(Scan("users", where=where, chunk=chunk), SQLITE).page(after, None)
+    assert SQLITE.judging is not None
+    narrowed = true() if where is None else may_match(where, SQLITE.judging)
+    behind = table.c.key >= "" if after is None else table.c.key > after
+    rows = select(table).where(table.c.collection == "users", behind, narrowed)
+    return rows.order_by(table.c.key).limit(chunk)
 
 
 def kept(database: Connection, where: Filter) -> list[int]:
@@ -103,7 +110,7 @@ def check(database: Connection, values: Sequence[Mapping[str, Any]], where: Filt
 
 
 CASES = st.lists(documents(), max_size=6).flatmap(
-    lambda about: st.tuples(st.just(about), filters(kinds=SQLITE.filters, plain=True, about=about))
+    lambda about: st.tuples(st.just(about), filters(kinds=KINDS, plain=True, about=about))
 )
 
 
@@ -126,7 +133,7 @@ def test_hostile_documents_are_judged(
     """Whatever their texts, names and numbers are."""
     inside = list(value.values())
     values: list[dict[str, Any]] = [{"a": value}, {"a": inside}, *({"a": one} for one in inside)]
-    where = data.draw(filters(kinds=SQLITE.filters, plain=True, about=values))
+    where = data.draw(filters(kinds=KINDS, plain=True, about=values))
     with holding(database, encoded(values)):
         check(database, values, where)
 
@@ -258,7 +265,7 @@ def test_as_much_as_is_taken_into_account_is_within_the_limits(database: Connect
 
 def test_free_text_is_not_declared_and_narrows_nothing(database: Connection) -> None:
     """SQLite folds the case of ASCII's letters alone."""
-    assert "text" not in SQLITE.filters
+    assert "text" not in KINDS
     values = [{"a": "STRASSE"}, {"a": "x"}]
     with holding(database, encoded(values)):
         assert kept(database, F.text("straße")) == kept(database, ~F.text("straße")) == [0, 1]
@@ -319,7 +326,7 @@ def fill(path: Path, count: int) -> None:
     """Store documents `{"n": 0}`, `{"n": 1}` …, their keys in that order."""
 
     async def put() -> None:
-        async with Store(SQLAdaptor(str(path), synchronous="off")) as store:
+        async with Store(SQLAdaptor(SQLiteDatabase(str(path), synchronous="off"))) as store:
             await store.collection("users").put_many(
                 {f"{number:06}": {"n": number} for number in range(count)}
             )
@@ -363,7 +370,7 @@ async def test_a_narrowed_scan_is_the_scan_of_what_matches(
         and one.body is not None
         and matches(where, msgspec.json.decode(one.body))
     ]
-    adaptor = SQLAdaptor(str(tmp_path / "app.db"), synchronous="off")
+    adaptor = SQLAdaptor(SQLiteDatabase(str(tmp_path / "app.db"), synchronous="off"))
     await adaptor.open()
     try:
         for begin in range(0, len(records), 1000):
@@ -390,17 +397,20 @@ async def test_a_scan_that_finds_nothing_can_be_left(tmp_path: Path) -> None:
     """It goes by stretches: behind the one that it is at, nothing is done for who has gone."""
     path = tmp_path / "app.db"
     await asyncio.to_thread(fill, path, 9_000)
-    adaptor = SQLAdaptor(str(path))
+    adaptor = SQLAdaptor(SQLiteDatabase(str(path)))
     await adaptor.open()
-    assert adaptor._engine is not None
+    loop = asyncio.get_running_loop()
     statements: list[str] = []
     begun = asyncio.Event()
 
-    def listen(*arguments: Any) -> None:
-        statements.append(arguments[2])
-        begun.set()
+    def listen(statement: str) -> None:
+        statements.append(statement)
+        loop.call_soon_threadsafe(begun.set)
 
-    event.listen(adaptor._engine.sync_engine, "before_cursor_execute", listen)
+    assert adaptor._opened is not None
+    async with adaptor._opened.connections.session() as session:
+        assert isinstance(session, AiosqliteSession)
+        await session._connection.set_trace_callback(listen)
 
     async def walk() -> list[Sequence[Record]]:
         async with aclosing(adaptor.scan(Scan("users", where=F.n == -1))) as chunks:
@@ -423,7 +433,7 @@ async def test_damage_is_told_by_a_query_that_is_narrowed_down(tmp_path: Path) -
     """As by any other: the error names the document."""
     path = tmp_path / "app.db"
     await asyncio.to_thread(fill, path, 3)
-    async with Store(SQLAdaptor(str(path))) as store:
+    async with Store(SQLAdaptor(SQLiteDatabase(str(path)))) as store:
         users = store.collection("users")
         assert [document.key async for document in users.find(F.n == 2)] == ["000002"]
 

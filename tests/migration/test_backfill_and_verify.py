@@ -11,7 +11,7 @@ import stamina
 from faults import FaultyMemory, Pair, at_rest
 from msgspec.structs import replace
 
-from aiostore.adaptors.sql import SQLAdaptor
+from aiostore.adaptors.sql import SQLAdaptor, SQLiteDatabase
 from aiostore.errors import UnavailableError
 from aiostore.migration import Difference, MigrationAdaptor, Progress, backfill, verify
 from aiostore.protocols import DocumentId, Exactly, Newer, Record, Write
@@ -218,8 +218,8 @@ async def test_memory_does_not_grow_with_the_number_of_documents(tmp_path: Path)
     for number in (500, 5_000):
         folder = tmp_path / str(number)
         await asyncio.to_thread(folder.mkdir)
-        current = SQLAdaptor(str(folder / "current.db"), synchronous="off")
-        target = SQLAdaptor(str(folder / "target.db"), synchronous="off")
+        current = SQLAdaptor(SQLiteDatabase(str(folder / "current.db"), synchronous="off"))
+        target = SQLAdaptor(SQLiteDatabase(str(folder / "target.db"), synchronous="off"))
         async with Store(current) as plain:
             values = {f"k{n:06}": {"text": f"{n:05000}"} for n in range(number)}
             await plain.collection("c").put_many(values)

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from aiostore.errors import ConfigurationError
-from aiostore.urls import StoreURL, parse, path_of
+from aiostore.urls import Address, address_of, parse, path_of
 
 
 class Options(msgspec.Struct, forbid_unknown_fields=True):
@@ -16,17 +16,18 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("memory:", StoreURL("memory", "", {})),
-        ("file:///srv/a%20b", StoreURL("file", "///srv/a b", {})),
-        ("file:data?", StoreURL("file", "data", {})),
-        ("sqlite:///a.db?x=1&y=", StoreURL("sqlite", "///a.db", {"x": "1", "y": ""})),
-        ("sqlite:///a%3Fb?x=%26+z", StoreURL("sqlite", "///a?b", {"x": "& z"})),
-        ("my-db+tls.2://host", StoreURL("my-db+tls.2", "//host", {})),
+        ("memory:", ("memory", "", {})),
+        ("file:///srv/a%20b", ("file", "///srv/a b", {})),
+        ("file:data?", ("file", "data", {})),
+        ("sqlite:///a.db?x=1&y=", ("sqlite", "///a.db", {"x": "1", "y": ""})),
+        ("sqlite:///a%3Fb?x=%26+z", ("sqlite", "///a?b", {"x": "& z"})),
+        ("my-db+tls.2://host", ("my-db+tls.2", "//host", {})),
     ],
 )
-def test_urls_are_split_and_decoded(text: str, expected: StoreURL) -> None:
+def test_urls_are_split_and_decoded(text: str, expected: tuple[str, str, dict[str, str]]) -> None:
     """Scheme, rest and options; percent-encoding is undone in each by itself."""
-    assert parse(text) == expected
+    url = parse(text)
+    assert (url.scheme, url.rest, url.query) == expected
 
 
 @pytest.mark.parametrize(
@@ -120,3 +121,55 @@ def test_a_url_without_a_path_is_refused(text: str, reason: str) -> None:
     """A host, or nothing that a file could be called, is told with an example of how to write."""
     with pytest.raises(ConfigurationError, match=reason):
         path_of(parse(text), "file:data")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("db://host/name", Address((("host", 1234),), "name", None, None)),
+        ("db://ada@host:5/name", Address((("host", 5),), "name", "ada", None)),
+        ("db://ada:@host/name", Address((("host", 1234),), "name", "ada", "")),
+        ("db://a%3Ab:p%40%2F%3A%25@h/n%2Fx", Address((("h", 1234),), "n/x", "a:b", "p@/:%")),
+        ("db://[::1],[fe80::2]:6/n", Address((("::1", 1234), ("fe80::2", 6)), "n", None, None)),
+        (
+            "db://one:1,two:2,three/n?a=b",
+            Address((("one", 1), ("two", 2), ("three", 1234)), "n", None, None),
+        ),
+    ],
+)
+def test_addresses_are_split_before_they_are_decoded(text: str, expected: Address) -> None:
+    """User, password, hosts and database, with what each has percent-encoded."""
+    assert address_of(parse(text), 1234) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "db:host/name",
+        "db:///name",
+        "db://host",
+        "db://host/",
+        "db://host/a/b",
+        "db://host:x/n",
+        "db://host:0/n",
+        "db://host:65536/n",
+        "db://host:/n",
+        "db://,host/n",
+        "db://::1/n",
+        "db://ada:secret:5/n",
+        "db://ada:p@secret:p@host:5:6/n",
+    ],
+)
+def test_other_addresses_are_refused(text: str) -> None:
+    """With what is right, and without what may be a password."""
+    with pytest.raises(ConfigurationError, match="db://user:password@host:1234/database") as caught:
+        address_of(parse(text), 1234)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_url_and_an_address_do_not_show_their_secrets() -> None:
+    """Wherever somebody prints them."""
+    url = parse("db://ada:secret@host/name")
+    assert "secret" not in repr(url)
+    assert "secret" not in repr(address_of(url, 1))
+    assert "host" in repr(address_of(url, 1))

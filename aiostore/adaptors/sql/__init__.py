@@ -11,6 +11,18 @@ one of 1 KB), by 2,000 of them in a statement.
 SQLite (aiosqlite): WAL, `synchronous=FULL`, several processes on one file, writers one at a time.
 """
 
+from aiostore.adaptors.sql._databases import TLS, Pool, Secret, ServerDatabase, SQLiteDatabase
+from aiostore.adaptors.sql._dialects import MARIADB, MYSQL, POSTGRESQL
 from aiostore.adaptors.sql.adaptor import SQLAdaptor
 
-__all__ = ["SQLAdaptor"]
+__all__ = [
+    "MARIADB",
+    "MYSQL",
+    "POSTGRESQL",
+    "TLS",
+    "Pool",
+    "SQLAdaptor",
+    "SQLiteDatabase",
+    "Secret",
+    "ServerDatabase",
+]

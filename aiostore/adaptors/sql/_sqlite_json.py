@@ -34,11 +34,10 @@ from sqlalchemy import (
 )
 
 from aiostore.adaptors.sql._filters import Condition, Leaf
-from aiostore.adaptors.sql._tables import documents
+from aiostore.adaptors.sql._tables import body as _body
 from aiostore.filters import Compare, Contains, In, Operator, Path, Prefix, Scalar
 from aiostore.keys import end_of_prefix
 
-_body = documents.c.body
 _encode = msgspec.json.Encoder().encode
 
 _OPERATIONS: dict[Operator, Callable[[Any, Any], Condition]] = {
@@ -148,7 +147,7 @@ def _contains(value: _Value, path: str, item: Scalar, *, wide: bool) -> Conditio
     written = func.json_extract(_body, each.c.fullkey, each.c.fullkey)
     element = _Value(each.c.type, each.c.value, written)
     found = select(true()).select_from(each).where(_compares(element, "==", item, wide=wide))
-    in_array = and_(value.type == "array", exists(found.correlate(documents)))
+    in_array = and_(value.type == "array", exists(found))
     if not isinstance(item, str):
         return in_array
     return or_(and_(value.type == "text", func.instr(value.value, item) > 0), in_array)

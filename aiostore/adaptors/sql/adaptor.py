@@ -1,26 +1,33 @@
-"""The adaptor: connections, transactions, and outcomes from what the statements return."""
+"""The adaptor: pieces of work on sessions, and outcomes from what the statements return."""
 
 import asyncio
-import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import URL, Connection, delete, event, false, func, insert, inspect, or_, select
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+import stamina
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from aiostore.adaptors.sql import _statements
-from aiostore.adaptors.sql._dialects import SQLITE, error_code
-from aiostore.adaptors.sql._tables import LAYOUT_VERSION, documents, layout, metadata
+from aiostore.adaptors.sql._changes import Changes, slices
+from aiostore.adaptors.sql._connections import Connections
+from aiostore.adaptors.sql._databases import Database
+from aiostore.adaptors.sql._dialects import Judging
+from aiostore.adaptors.sql._drivers import SESSIONS, Session
+from aiostore.adaptors.sql._errors import Errors, OvertakenError
+from aiostore.adaptors.sql._filters import KINDS
+from aiostore.adaptors.sql._schema import prepare
+from aiostore.adaptors.sql._statements import Statements, id_of, record_of, text_of
+from aiostore.adaptors.sql._tables import tables
+from aiostore.adaptors.sql._walks import Walk
 from aiostore.conditions import decide, place_of
-from aiostore.errors import ConfigurationError, StoreError, UnavailableError, UnsupportedError
-from aiostore.filters import Path as FieldPath
+from aiostore.errors import StoreError, UnsupportedError
+from aiostore.filters import Path
 from aiostore.keys import segment_of
 from aiostore.protocols import (
     Absent,
@@ -28,9 +35,7 @@ from aiostore.protocols import (
     Check,
     Condition,
     DocumentId,
-    Exactly,
     Mark,
-    Newer,
     Outcome,
     Purge,
     Record,
@@ -40,95 +45,107 @@ from aiostore.protocols import (
 
 R = TypeVar("R")
 
-_CAPABILITIES = Capabilities(
-    persistent=True,
-    shared=True,
-    atomic_writes=True,
-    max_batch=1000,
-    max_atomic=1000,
-    filters=SQLITE.filters,
-    read_lanes=4,
-)
-_OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING
-_EFFECTIVE_IDS = os.access in os.supports_effective_ids
-SYNCHRONOUS = ("full", "normal", "off")
+_CONTENTION_ATTEMPTS = 10
+_FIRST_CONTENTION_PAUSE = 0.005  # seconds
+_LONGEST_CONTENTION_PAUSE = 0.2
+
+
+@dataclass(slots=True)
+class _Opened:
+    """What there is while the adaptor is open.
+
+    Attributes:
+        statements: the store's.
+        connections: to the database.
+        judging: how the database judges documents; None if it is too old for it.
+    """
+
+    statements: Statements
+    connections: Connections
+    judging: Judging | None = None
 
 
 class SQLAdaptor:
-    """One database; SQLite for now.
+    """One database.
 
     Args:
-        database: the path of the database file, made at `open` if it is missing.
-        synchronous: SQLite's own setting of that name. `full`: an acknowledged write survives a
-            power failure; `normal`: only a crash of the process; `off`: neither.
-        busy_timeout: seconds to wait for another process's lock before `UnavailableError`.
-        shared: use the database though it holds other tables, and make ours beside them.
+        database: which one, and how it is reached.
+        prefix: what the names of the tables begin with: `{prefix}documents`, `{prefix}schema`.
+        table: the table of documents is `{prefix}{table}` instead.
+        shared: make the tables though a file of SQLite's holds others.
+
+    Raises:
+        ConfigurationError: the tables cannot have these names.
     """
 
     def __init__(
         self,
-        database: str,
+        database: Database,
         *,
-        synchronous: str = "full",
-        busy_timeout: float = 5.0,
+        prefix: str = "aiostore_",
+        table: str | None = None,
         shared: bool = False,
     ) -> None:
-        if synchronous not in SYNCHRONOUS:
-            raise ConfigurationError(
-                f"synchronous is one of {', '.join(SYNCHRONOUS)}, not {synchronous!r}"
-            )
         self._database = database
-        self._synchronous = synchronous
-        self._busy_timeout = busy_timeout
-        self._shared = shared
-        self._dialect = SQLITE
-        self._engine: AsyncEngine | None = None
+        self._dialect = database.dialect
+        self._tables = tables(prefix, table)
+        self._shared = shared or self._dialect.shared
+        self._capabilities = Capabilities(
+            persistent=True,
+            shared=True,
+            atomic_writes=True,
+            max_batch=1000,
+            max_atomic=1000,
+            filters=frozenset() if self._dialect.judging is None else KINDS,
+            read_lanes=2,
+            write_lanes=1 if self._dialect.one_writer else 2,
+        )
+        self._errors = Errors(self._dialect, database.name)
         self._writing = asyncio.Lock()
         self._jobs: set[asyncio.Task[Any]] = set()
+        self._opened: _Opened | None = None
 
     @property
     def name(self) -> str:
-        return f"sqlite:///{self._database}"
+        return self._database.name
 
     @property
     def capabilities(self) -> Capabilities:
-        return _CAPABILITIES
+        return self._capabilities
 
     async def open(self) -> None:
-        if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-            raise ConfigurationError(
-                f"SQLite {sqlite3.sqlite_version} is too old, 3.35 is needed: use a Python that "
-                "comes with a newer one",
-                store=self.name,
-            )
-        with self._translated():
-            await asyncio.to_thread(self._find)
-        self._engine = create_async_engine(
-            URL.create(self._dialect.driver, database=self._database),
-            isolation_level="AUTOCOMMIT",  # transactions begin and end by statements of ours
-        )
-        event.listen(self._engine.sync_engine, "connect", self._configure)
-        await self._run(self._create())
+        with self._errors.translated(opening=True):
+            engine = await asyncio.to_thread(self._database.engine)
+            await self._run(self._open(engine))
 
     async def aclose(self) -> None:
         while self._jobs:
             await asyncio.wait(self._jobs)
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await asyncio.shield(engine.dispose())
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await asyncio.shield(asyncio.ensure_future(opened.connections.aclose()))
 
     async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
         found = await self._run(self._read(ids))
         return [found.get(id_) for id_ in ids]
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
-        return await self._run(self._write(writes))
+        if self._dialect.returning:
+            return await self._run(self._write(writes))
+        return await self._run(self._write_locked(writes, atomic=False))
 
     async def write_atomic(self, items: Sequence[Write | Check], /) -> Sequence[Outcome]:
-        return await self._run(self._write_atomic(items))
+        return await self._run(self._write_locked(items, atomic=True))
 
     async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
-        walk = _statements.Walk(request, self._dialect)
+        opened = self._open_now()
+        walk = Walk(
+            opened.statements,
+            opened.judging,
+            request.collection,
+            prefix=request.prefix,
+            where=request.where,
+        )
         after = request.start_after
         while True:
             records, after = await self._run(self._page(walk, request, after))
@@ -142,31 +159,29 @@ class SQLAdaptor:
             if after is None:
                 return
 
-    async def index(self, collection: str, _: FieldPath, /) -> None:
+    async def index(self, collection: str, _: Path, /) -> None:
         raise UnsupportedError("this store has no indexes", store=self.name, collection=collection)
 
     async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
-        row = documents.c
-        statement = select(func.count()).where(row.collection == collection)
-        if alive_at is not None:
-            alive = or_(row.expires_at.is_(None), row.expires_at > alive_at)
-            statement = statement.where(row.body.is_not(None), alive)
-        [row] = await self._run(self._rows(statement))
-        return int(row[0])
+        return await self._run(self._count(collection, alive_at))
 
     async def collections(self) -> Sequence[str]:
-        statement = select(documents.c.collection).distinct().order_by(documents.c.collection)
-        return [row[0] for row in await self._run(self._rows(statement))]
+        return await self._run(self._collections())
 
     async def purge(self, request: Purge, /) -> int:
-        return await self._run(self._purge(request))
+        walk = Walk(self._open_now().statements, None, request.collection)
+        removed, after = await self._run(self._purge(walk, request, None))
+        while after is not None:
+            more, after = await self._run(self._purge(walk, request, after))
+            removed += more
+        return removed
 
     async def _run(self, work: Coroutine[Any, Any, R]) -> R:
         """Do `work` in a task of our own: a cancelled caller leaves no half-used connection."""
         job = asyncio.create_task(work)
         self._jobs.add(job)
         job.add_done_callback(self._ended)
-        with self._translated():
+        with self._errors.translated():
             return await asyncio.shield(job)
 
     def _ended(self, job: asyncio.Task[Any]) -> None:
@@ -174,196 +189,239 @@ class SQLAdaptor:
         if not job.cancelled():
             job.exception()  # whoever waited for it has it; if nobody did, it is nobody's
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (DBAPIError, sqlite3.Error) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            kind, advice = self._dialect.errors.get(
-                error_code(cause), (StoreError, "the database refused")
-            )
-            raise kind(f"{advice}: {cause}", store=self.name) from error
-        except PoolTimeoutError as error:
-            raise UnavailableError(
-                "all connections were in use for too long: ask for less at the same time",
-                store=self.name,
-            ) from error
+    async def _open(self, engine: AsyncEngine) -> None:
+        dialect = self._dialect
+        pool = self._database.pool
+        limit = pool.statement_timeout
+        seconds = None if limit is None else limit.total_seconds()
+        self._opened = _Opened(
+            Statements(self._tables, dialect, engine.dialect),
+            Connections(
+                engine,
+                lambda connection: SESSIONS[dialect.driver](connection, seconds),
+                pool,
+                setup=self._database.setup,
+                is_lost=self._errors.is_lost,
+            ),
+        )
+        async with self._opened.connections.fresh() as connection:
+            await prepare(connection, self._tables, dialect, shared=self._shared)
+            version = engine.dialect.server_version_info or ()
+            if dialect.judging is not None and version >= dialect.judging.since:
+                self._opened.judging = dialect.judging
+        self._opened.connections.be_patient()
+        if not dialect.one_writer:
+            await self._try_to_write(self._opened)
 
-    def _find(self) -> None:
-        """In a thread and without aiosqlite, which leaves its own behind when it cannot connect."""
-        database = Path(self._database)
-        if database.exists() and not os.access(database, os.W_OK, effective_ids=_EFFECTIVE_IDS):
-            # SQLite would open it and only refuse to write.
-            _, advice = self._dialect.errors[sqlite3.SQLITE_READONLY]
-            raise ConfigurationError(advice, store=self.name)
-        sqlite3.connect(database).close()
+    async def _try_to_write(self, opened: "_Opened") -> None:
+        """Change nothing, and be refused if the user may not or the server takes no writes."""
+        statements = opened.statements
+        async with opened.connections.session() as session:
+            await session.change(statements.insert, statements.inserted([]))
+            await session.change(statements.replace, statements.replaced([]))
+            await session.change(statements.erase, statements.erased({}))
 
-    def _configure(self, connection: Any, _: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {round(self._busy_timeout * 1000)}")
-        cursor.execute(f"PRAGMA synchronous = {self._synchronous}")
-        cursor.close()
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        if self._engine is None:
+    def _open_now(self) -> "_Opened":
+        if self._opened is None:
             raise StoreError("the adaptor is not open", store=self.name)
-        async with self._engine.connect() as connection:
-            yield connection
+        return self._opened
+
+    async def _patiently(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """What a transaction returns; one that others were in the way of is tried again."""
+        try:
+            return await work()
+        except Exception as error:
+            if not self._errors.is_contention(error):
+                raise
+        return await stamina.AsyncRetryingCaller(
+            attempts=_CONTENTION_ATTEMPTS,
+            timeout=None,
+            wait_initial=_FIRST_CONTENTION_PAUSE,
+            wait_max=_LONGEST_CONTENTION_PAUSE,
+            wait_jitter=_FIRST_CONTENTION_PAUSE,
+        )(self._errors.is_contention, work)
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        async with self._writing, self._connection() as connection:
-            await connection.exec_driver_sql(self._dialect.begin)
-            yield connection  # after an error the pool rolls back, unless SQLite has by itself
-            await connection.exec_driver_sql("COMMIT")
+    async def _writer(self) -> AsyncIterator[Session]:
+        """A session whose every statement is a transaction."""
+        async with (
+            self._writing if self._dialect.one_writer else nullcontext(),
+            self._open_now().connections.session() as session,
+        ):
+            yield session
 
-    async def _create(self) -> None:
-        async with self._connection() as connection:
-            if await connection.run_sync(self._is_prepared):
-                return
-            # Not before the check: it is written into the file.
-            await connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-        async with self._transaction() as connection:
-            await connection.run_sync(metadata.create_all)
-            [made] = (await connection.execute(select(func.count()).select_from(layout))).one()
-            if not made:
-                await connection.execute(insert(layout).values(version=LAYOUT_VERSION))
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Session]:
+        async with self._writer() as session:
+            await session.run(self._dialect.begin)
+            try:
+                yield session
+                await session.run("COMMIT")
+            except Exception as error:
+                if not session.is_closed and not self._errors.is_lost(error):
+                    await self._roll_back(session)
+                raise
 
-    def _is_prepared(self, connection: Connection) -> bool:
-        """Whether our tables are there; raises if the database belongs to something else."""
-        inspector = inspect(connection)
-        tables = set(inspector.get_table_names())
-        ours = set(metadata.tables)
-        if not tables & ours:
-            if tables and not self._shared:
-                raise ConfigurationError(
-                    f"the database holds other tables ({min(tables)!r}): choose another file, or "
-                    "add ?shared=true to keep the documents beside them",
-                    store=self.name,
-                )
-            return False
-        for name in tables & ours:
-            found = {column["name"] for column in inspector.get_columns(name)}
-            if found != set(metadata.tables[name].columns.keys()):
-                raise ConfigurationError(
-                    f"the table {name!r} is not as this version of aiostore makes it: choose "
-                    "another database, or update aiostore",
-                    store=self.name,
-                )
-        if layout.name in tables:
-            versions = list(connection.scalars(select(layout.c.version)))
-            if versions and versions != [LAYOUT_VERSION]:
-                raise ConfigurationError(
-                    f"the database has layout {versions}, and this version of aiostore knows "
-                    f"layout {LAYOUT_VERSION}: update aiostore",
-                    store=self.name,
-                )
-            return bool(versions) and ours <= tables
-        return False
-
-    async def _rows(self, statement: Any, parameters: Any = None) -> Sequence[Any]:
-        async with self._connection() as connection:
-            return (await connection.execute(statement, parameters)).all()
-
-    async def _records(self, statement: Any, parameters: Any = None) -> list[Record]:
-        return [_statements.record_of(row) for row in await self._rows(statement, parameters)]
+    async def _roll_back(self, session: Session) -> None:
+        """After an error, upon which a database may have done it by itself."""
+        try:
+            await session.run("ROLLBACK")
+        except sqlite3.OperationalError as error:
+            if "no transaction is active" not in str(error):
+                raise
 
     async def _read(self, ids: Sequence[DocumentId]) -> dict[DocumentId, Record]:
-        records = await self._records(_READ, _statements.identities(ids))
-        return {record.id: record for record in records}
-
-    async def _page(
-        self, walk: _statements.Walk, request: Scan, after: str | None
-    ) -> tuple[list[Record], str | None]:
-        """The next records of a scan, and the key that it has come to, or None at its end."""
-        async with self._connection() as connection:
-            end = None
-            if request.where is not None:
-                end = await connection.scalar(walk.end_of_stretch(after))
-            rows = await connection.execute(walk.page(after, end))
-            records = list(map(_statements.record_of, rows))
-        return records, records[-1].id.key if len(records) == request.chunk else end
-
-    async def _write(self, writes: Sequence[Write]) -> list[Outcome]:
-        async with self._transaction() as connection:
-            return await self._outcomes(connection, writes)
-
-    async def _write_atomic(self, items: Sequence[Write | Check]) -> list[Outcome]:
-        writes = [item for item in items if isinstance(item, Write)]
-        checks = [item for item in items if isinstance(item, Check)]
-        async with self._transaction() as connection:
-            # The transaction holds the database's only lock for writing, so what a check reads
-            # stands until the end.
-            found = await self._standing(connection, [check.id for check in checks])
-            outcomes = {check.id: decide(check, found.get(check.id)) for check in checks}
-            written = await self._outcomes(connection, writes)
-            for write, outcome in zip(writes, written, strict=True):
-                outcomes[write.record.id] = outcome
-            if not all(outcome.applied for outcome in outcomes.values()):
-                await connection.exec_driver_sql("ROLLBACK")
-                await connection.exec_driver_sql(self._dialect.begin)
-        return [outcomes[place_of(item)] for item in items]
-
-    async def _outcomes(
-        self, connection: AsyncConnection, writes: Sequence[Write]
-    ) -> list[Outcome]:
-        groups: dict[tuple[type[Condition], Mark | None, bool], list[Write]] = defaultdict(list)
-        for write in writes:
-            groups[type(write.condition), write.mark, write.erase].append(write)
-        created: dict[DocumentId, int] = {}
-        for (kind, _, erase), group in groups.items():
-            statement = _ERASE.get(kind) if erase else _STORE[kind]
-            if statement is not None:
-                parameters = _statements.parameters(group)
-                for collection, key, created_at in await connection.execute(statement, parameters):
-                    created[DocumentId(collection, key)] = created_at
-        refused = [write.record.id for write in writes if write.record.id not in created]
-        standing = await self._standing(connection, refused)
-        return [
-            _outcome(write, created.get(write.record.id), standing.get(write.record.id))
-            for write in writes
-        ]
+        opened = self._open_now()
+        async with opened.connections.session() as session:
+            return await self._standing(session, ids)
 
     async def _standing(
-        self, connection: AsyncConnection, ids: Sequence[DocumentId]
+        self, session: Session, ids: Sequence[DocumentId]
     ) -> dict[DocumentId, Record]:
         if not ids:
             return {}
-        rows = await connection.execute(_READ, _statements.identities(ids))
-        return {record.id: record for record in map(_statements.record_of, rows)}
+        statements = self._open_now().statements
+        rows = await session.fetch(statements.read, statements.ids(ids))
+        return {record.id: record for record in map(record_of, rows)}
 
-    async def _purge(self, request: Purge) -> int:
-        row = documents.c
-        doomed = or_(
-            row.body.is_(None) & (row.updated_at < request.deleted_before)
-            if request.deleted_before is not None
-            else false(),
-            row.body.is_not(None) & (row.expires_at < request.expired_before)
-            if request.expired_before is not None
-            else false(),
-        )
-        statement = delete(documents).where(row.collection == request.collection)
-        if not request.everything:
-            statement = statement.where(doomed)
-        async with self._transaction() as connection:
-            return (await connection.execute(statement)).rowcount
+    async def _page(
+        self, walk: Walk, request: Scan, after: str | None
+    ) -> tuple[list[Record], str | None]:
+        """The next records of a scan, and the key that it has come to, or None at its end."""
+        async with self._open_now().connections.session() as session:
+            end = None
+            if walk.is_narrowed:
+                end = await self._end_of_stretch(session, walk, after)
+            values = walk.values(after, end, request.chunk)
+            rows = await session.fetch(walk.page(after, end), values)
+        records = list(map(record_of, rows))
+        return records, records[-1].id.key if len(records) == request.chunk else end
+
+    async def _end_of_stretch(self, session: Session, walk: Walk, after: str | None) -> str | None:
+        rows = await session.fetch(walk.end_of_stretch(after), walk.values(after, None, 0))
+        return text_of(rows[0][0]) if rows else None
+
+    async def _count(self, collection: str, alive_at: int | None) -> int:
+        statements = self._open_now().statements
+        statement = statements.count if alive_at is None else statements.count_alive
+        values = {"collection": collection, "alive_at": alive_at}
+        async with self._open_now().connections.session() as session:
+            [row] = await session.fetch(statement, values)
+        return int(row[0])
+
+    async def _collections(self) -> list[str]:
+        """From one to the next, for there are few, and many documents in each."""
+        statement = self._open_now().statements.next_collection
+        names: list[str] = []
+        async with self._open_now().connections.session() as session:
+            while True:
+                after = names[-1] if names else ""
+                [row] = await session.fetch(statement, {"after": after})
+                if row[0] is None:
+                    return names
+                names.append(text_of(row[0]))
+
+    async def _purge(self, walk: Walk, request: Purge, after: str | None) -> tuple[int, str | None]:
+        """How many went of the next stretch, and its last key, or None at the end."""
+
+        async def work() -> tuple[int, str | None]:
+            async with self._writer() as session:
+                end = await self._end_of_stretch(session, walk, after)
+                statement = walk.purge(after, end, request)
+                return await session.change(statement, walk.values(after, end, 0)), end
+
+        return await self._patiently(work)
+
+    async def _write(self, writes: Sequence[Write]) -> list[Outcome]:
+        """Statements decide; what they refuse is told with what stands there."""
+        outcomes: dict[DocumentId, Outcome] = {}
+        left = list(writes)
+        while left:
+            applied, standing = await self._patiently(partial(self._store, left))
+            again = []
+            for write in left:
+                id_ = write.record.id
+                if id_ in applied:
+                    outcomes[id_] = _applied(write, applied[id_])
+                    continue
+                found = standing.get(id_)
+                outcome = decide(write, found)
+                if outcome.applied and not (write.erase and found is None):
+                    again.append(write)  # what refused it has gone meanwhile
+                else:
+                    outcomes[id_] = outcome
+            left = again
+        return [outcomes[write.record.id] for write in writes]
+
+    async def _store(
+        self, writes: Sequence[Write]
+    ) -> tuple[dict[DocumentId, int], dict[DocumentId, Record]]:
+        """When those that were applied were created, and what stands instead of the others."""
+        statements = self._open_now().statements
+        groups: dict[tuple[type[Condition], Mark | None, bool], list[Write]] = defaultdict(list)
+        for write in writes:
+            if not (write.erase and isinstance(write.condition, Absent)):  # nothing would change
+                groups[type(write.condition), write.mark, write.erase].append(write)
+        applied: dict[DocumentId, int] = {}
+        # One statement is a transaction by itself.
+        async with self._transaction() if len(groups) > 1 else self._writer() as session:
+            for (kind, _, erase), group in groups.items():
+                statement = statements.store(kind, erase=erase)
+                for row in await session.fetch(statement, statements.written(group)):
+                    applied[id_of(row)] = row[2]
+        refused = [write.record.id for write in writes if write.record.id not in applied]
+        return applied, await self._read(refused) if refused else {}
+
+    async def _write_locked(self, items: Sequence[Write | Check], *, atomic: bool) -> list[Outcome]:
+        """Lock what stands there, decide, and write what is bound to what was found."""
+
+        async def work() -> dict[DocumentId, Outcome]:
+            async with self._transaction() as session:
+                found = await self._lock(session, items)
+                outcomes = {
+                    place_of(item): decide(item, found.get(place_of(item))) for item in items
+                }
+                if not atomic or all(outcome.applied for outcome in outcomes.values()):
+                    await self._change(session, Changes(items, outcomes, found))
+                return outcomes
+
+        outcomes = await self._patiently(work)
+        return [outcomes[place_of(item)] for item in items]
+
+    async def _lock(
+        self, session: Session, items: Sequence[Write | Check]
+    ) -> dict[DocumentId, Record]:
+        """What stands there, until the end; by id, so that no transactions wait in a ring."""
+        statements = self._open_now().statements
+        found: dict[DocumentId, Record] = {}
+        for only_checked, run in groupby(
+            sorted(items, key=place_of), key=lambda item: isinstance(item, Check)
+        ):
+            statement = statements.lock_shared if only_checked else statements.lock
+            ids = [place_of(item) for item in run]
+            for record in map(record_of, await session.fetch(statement, statements.ids(ids))):
+                found[record.id] = record
+        return found
+
+    async def _change(self, session: Session, changes: Changes) -> None:
+        """Store and erase; raises if another has put something where nothing stood."""
+        statements = self._open_now().statements
+        most = self._dialect.most_bytes
+        done = 0
+        for records in slices(changes.inserted, most):
+            done += await session.change(statements.insert, statements.inserted(records))
+        for pairs in slices(changes.replaced, most):
+            done += await session.change(statements.replace, statements.replaced(pairs))
+        for versions in (changes.erased, changes.claims):
+            if versions:
+                done += await session.change(statements.erase, statements.erased(versions))
+        if done != len(changes):
+            raise OvertakenError
 
 
-_READ = _statements.read()
-_STORE: dict[type[Condition], Any] = {
-    kind: _statements.store(SQLITE, kind) for kind in (Absent, Exactly, Newer)
-}
-_ERASE: dict[type[Condition], Any] = {kind: _statements.erase(kind) for kind in (Exactly, Newer)}
-
-
-def _outcome(write: Write, created_at: int | None, standing: Record | None) -> Outcome:
-    if created_at is not None:
-        if write.erase:
-            return Outcome(applied=True, record=None)
-        stored = msgspec.structs.replace(write.record, created_at=created_at)
-        return Outcome(applied=True, record=stored)
-    if write.erase and standing is None and not isinstance(write.condition, Exactly):
+def _applied(write: Write, created_at: int) -> Outcome:
+    if write.erase:
         return Outcome(applied=True, record=None)
-    return Outcome(applied=False, record=standing)
+    return Outcome(
+        applied=True, record=msgspec.structs.replace(write.record, created_at=created_at)
+    )

@@ -3,18 +3,21 @@ import os
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, aclosing, closing
+from contextlib import aclosing, closing
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from processes import FILL_DISK, child, unprivileged
-from sqlalchemy import event
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy import text
+from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 
 import aiostore
-from aiostore.adaptors.sql import SQLAdaptor
+from aiostore.adaptors.sql import Pool, SQLAdaptor, SQLiteDatabase
+from aiostore.adaptors.sql._drivers import AiosqliteSession
+from aiostore.adaptors.sql._prepared import Prepared
 from aiostore.documents import Document
 from aiostore.errors import (
     AlreadyExistsError,
@@ -65,7 +68,7 @@ def prepare(path: Path) -> None:
     """Make a store there, with one document in it."""
 
     async def put() -> None:
-        async with Store(SQLAdaptor(str(path))) as store:
+        async with Store(SQLAdaptor(SQLiteDatabase(str(path)))) as store:
             await store.collection("users").put("alice", {"age": 1})
 
     asyncio.run(put())
@@ -80,7 +83,7 @@ def open_and_close(path: Path, **options: Any) -> None:
     """Open a store, which may fail, and close it."""
 
     async def run() -> None:
-        async with Store(SQLAdaptor(str(path), **options)):
+        async with Store(SQLAdaptor(SQLiteDatabase(str(path), **options))):
             pass
 
     asyncio.run(run())
@@ -95,7 +98,7 @@ def test_the_layout(path: Path) -> None:
     """One table for all collections, keyed by collection and key, bodies as text."""
 
     async def put() -> Document[dict[str, Any]]:
-        async with Store(SQLAdaptor(str(path))) as store:
+        async with Store(SQLAdaptor(SQLiteDatabase(str(path)))) as store:
             return await store.collection("users").put("ä/1", {"age": 1.0, "name": "ä"})
 
     document = asyncio.run(put())
@@ -115,7 +118,7 @@ def test_the_layout(path: Path) -> None:
     assert peek(path, "SELECT * FROM aiostore_documents") == [
         ("users", "ä/1", body, document.version, "live", moment, moment, None)
     ]
-    assert peek(path, "SELECT version FROM aiostore_schema") == [(1,)]
+    assert peek(path, "SELECT version FROM aiostore_schema") == [(2,)]
 
 
 def test_a_database_is_opened_again(path: Path) -> None:
@@ -144,7 +147,7 @@ def other_columns(path: Path) -> None:
 def newer_layout(path: Path) -> None:
     """Make a database of a later version of the library."""
     prepare(path)
-    poke(path, "UPDATE aiostore_schema SET version = 2")
+    poke(path, "UPDATE aiostore_schema SET version = 3")
 
 
 def newer_columns(path: Path) -> None:
@@ -158,7 +161,7 @@ def newer_columns(path: Path) -> None:
     [
         (other_tables, r"other tables \('accounts'\).*shared=true"),
         (other_columns, "'aiostore_documents' is not as this version"),
-        (newer_layout, r"layout \[2\].*update aiostore"),
+        (newer_layout, r"layout 3, .*update aiostore"),
         (newer_columns, "'aiostore_documents' is not as this version.*update aiostore"),
         (lambda path: path.write_text("hello"), "no SQLite database"),
         (lambda path: path.write_bytes(b"hello" * 1000), "no SQLite database"),
@@ -200,7 +203,7 @@ def test_a_half_made_layout_is_completed(path: Path, undone: str) -> None:
     prepare(path)
     poke(path, undone)
     prepare(path)
-    assert peek(path, "SELECT version FROM aiostore_schema") == [(1,)]
+    assert peek(path, "SELECT version FROM aiostore_schema") == [(2,)]
     assert peek(path, "SELECT key FROM aiostore_documents") == [("alice",)]
 
 
@@ -256,13 +259,18 @@ def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_an_unknown_setting_is_refused(path: Path) -> None:
     """SQLite itself would pass over it."""
     with pytest.raises(ConfigurationError, match="one of full, normal, off, not 'extra'"):
-        SQLAdaptor(str(path), synchronous="extra")
+        SQLiteDatabase(str(path), synchronous="extra")  # type: ignore[arg-type]  # that is the test
 
 
 async def test_an_adaptor_that_is_not_open_says_so(path: Path) -> None:
     """Rather than opening a connection that nobody closes."""
     with pytest.raises(StoreError, match="not open"):
-        await SQLAdaptor(str(path)).collections()
+        await SQLAdaptor(SQLiteDatabase(str(path))).collections()
+
+
+def pragma(setting: str) -> Prepared:
+    """A statement that asks for or makes a setting."""
+    return Prepared(text(f"PRAGMA {setting}"), SQLiteDialect_aiosqlite())
 
 
 @pytest.mark.parametrize(
@@ -276,15 +284,18 @@ async def test_an_adaptor_that_is_not_open_says_so(path: Path) -> None:
 )
 async def test_durability(path: Path, options: dict[str, str], synchronous: int) -> None:
     """Every connection uses the write-ahead log and, unless told otherwise, syncs every commit."""
-    adaptor = SQLAdaptor(str(path), **options)  # type: ignore[arg-type]
+    database = SQLiteDatabase(str(path), **options)  # type: ignore[arg-type]  # texts
+    adaptor = SQLAdaptor(database)
     async with Store(adaptor):
-        assert adaptor._engine is not None
-        async with adaptor._engine.connect() as one, adaptor._engine.connect() as other:
-            for connection in (one, other):
-                mode = (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar()
-                level = (await connection.exec_driver_sql("PRAGMA synchronous")).scalar()
-                timeout = (await connection.exec_driver_sql("PRAGMA busy_timeout")).scalar()
-                assert (mode, level, timeout) == ("wal", synchronous, 5000)
+        assert adaptor._opened is not None
+        connections = adaptor._opened.connections
+        async with connections.session() as one, connections.session() as other:
+            for session in (one, other):
+                found = [
+                    (await session.fetch(pragma(name)))[0][0]
+                    for name in ("journal_mode", "synchronous", "busy_timeout")
+                ]
+                assert found == ["wal", synchronous, 5000]
 
 
 HOLD_LOCK = """
@@ -328,10 +339,10 @@ async def test_one_of_many_adaptors_wins(path: Path) -> None:
 
 async def test_many_may_open_a_new_database_at_once(path: Path) -> None:
     """Whoever comes second finds the layout made, or waits until it is."""
-    adaptors = [SQLAdaptor(str(path)) for _ in range(5)]
+    adaptors = [SQLAdaptor(SQLiteDatabase(str(path))) for _ in range(5)]
     await asyncio.gather(*(adaptor.open() for adaptor in adaptors))
     await asyncio.gather(*(adaptor.aclose() for adaptor in adaptors))
-    assert peek(path, "SELECT version FROM aiostore_schema") == [(1,)]
+    assert peek(path, "SELECT version FROM aiostore_schema") == [(2,)]
 
 
 INCREMENT = """
@@ -369,7 +380,7 @@ async def test_one_of_many_processes_wins(path: Path) -> None:
 
 async def test_cancellation_leaves_no_transaction(path: Path) -> None:
     """Wherever a write is cancelled, the document is whole and the next write works."""
-    async with Store(SQLAdaptor(str(path))) as store:
+    async with Store(SQLAdaptor(SQLiteDatabase(str(path)))) as store:
         users = store.collection("users")
         standing = await users.put("alice", {"n": 0})
         for steps in range(40):
@@ -388,7 +399,7 @@ async def test_cancellation_leaves_no_transaction(path: Path) -> None:
 async def test_closing_leaves_no_thread(path: Path) -> None:
     """Nor a connection: the write-ahead log is gone with the last."""
     before = set(threading.enumerate())
-    async with Store(SQLAdaptor(str(path))) as store:
+    async with Store(SQLAdaptor(SQLiteDatabase(str(path)))) as store:
         await asyncio.gather(*(store.collection("users").put(key, {}) for key in "abcdef"))
         await asyncio.gather(*(store.collection("users").get(key) for key in "abcdef"))
     for thread in set(threading.enumerate()) - before:
@@ -400,7 +411,7 @@ async def test_closing_leaves_no_thread(path: Path) -> None:
 
 async def test_closing_waits_for_the_cancelled(path: Path) -> None:
     """What a cancelled caller left under way ends before the connections are closed."""
-    adaptor = SQLAdaptor(str(path))
+    adaptor = SQLAdaptor(SQLiteDatabase(str(path)))
     await adaptor.open()
     write = asyncio.create_task(adaptor.write([Write(record("alice"), Newer())]))
     await asyncio.sleep(0)
@@ -415,7 +426,7 @@ async def test_closing_waits_for_the_cancelled(path: Path) -> None:
 
 async def test_a_loop_that_ends_cancels_everything(path: Path) -> None:
     """`asyncio.run` cancels every task at its end: the caller's read, and the work behind it."""
-    adaptor = SQLAdaptor(str(path))
+    adaptor = SQLAdaptor(SQLiteDatabase(str(path)))
     await adaptor.open()
     read = asyncio.create_task(adaptor.read([DocumentId("users", "alice")]))
     await asyncio.sleep(0)
@@ -427,7 +438,7 @@ async def test_a_loop_that_ends_cancels_everything(path: Path) -> None:
 
 async def test_an_adaptor_may_be_opened_again(path: Path) -> None:
     """After `aclose`; its documents are there."""
-    adaptor = SQLAdaptor(str(path))
+    adaptor = SQLAdaptor(SQLiteDatabase(str(path)))
     for expected in (0, 1):
         await adaptor.open()
         assert await adaptor.count("users") == expected
@@ -453,26 +464,23 @@ async def test_statements_use_the_index(
     path: Path, operation: Callable[[SQLAdaptor], Awaitable[object]]
 ) -> None:
     """No operation on keys or on one collection walks through the whole table."""
-    adaptor = SQLAdaptor(str(path))
-    sent: list[tuple[str, Any]] = []
-
-    def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
-        if "aiostore_documents" in statement:
-            sent.append((statement, parameters))
-
+    adaptor = SQLAdaptor(SQLiteDatabase(str(path)))
+    sent: list[str] = []
     await adaptor.open()
     try:
         await adaptor.write([Write(record("a"), Newer())])
-        assert adaptor._engine is not None
-        event.listen(adaptor._engine.sync_engine, "before_cursor_execute", note)
+        assert adaptor._opened is not None
+        async with adaptor._opened.connections.session() as session:
+            assert isinstance(session, AiosqliteSession)
+            await session._connection.set_trace_callback(sent.append)
         await operation(adaptor)
     finally:
         await adaptor.aclose()
+    sent = [statement for statement in sent if "aiostore_documents" in statement]
     assert sent
     with closing(sqlite3.connect(path)) as connection:
-        for statement, parameters in sent:
-            plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
-            steps = [row[3] for row in plan]
+        for statement in sent:
+            steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
             assert [step for step in steps if step.startswith("SCAN aiostore_doc")] == []
             assert [step for step in steps if step == "SCAN standing"] == []
             assert [step for step in steps if "ORDER BY" in step] == []
@@ -528,13 +536,13 @@ def test_a_file_that_cannot_grow_is_unavailable(path: Path) -> None:
 
 async def test_a_full_database_is_unavailable(path: Path) -> None:
     """SQLite's own limit on pages stands for a full disk: nothing is half written."""
-    adaptor = SQLAdaptor(str(path))
+    adaptor = SQLAdaptor(SQLiteDatabase(str(path)))
     async with Store(adaptor) as store:
         users = store.collection("users")
         await users.put("alice", {"n": 1})
-        assert adaptor._engine is not None
-        async with adaptor._engine.connect() as connection:
-            await connection.exec_driver_sql("PRAGMA max_page_count = 6")
+        assert adaptor._opened is not None
+        async with adaptor._opened.connections.session() as session:
+            await session.fetch(pragma("max_page_count = 6"))
         with pytest.raises(UnavailableError, match="the disk is full"):
             await users.put("alice", {"text": "x" * 100_000})
         assert (await users.get("alice")).value == {"n": 1}
@@ -551,10 +559,10 @@ def damage(path: Path) -> None:
 
 async def test_a_damaged_database_is_told(path: Path) -> None:
     """As a `CorruptRecordError` that says what to do."""
-    async with Store(SQLAdaptor(str(path))) as store:
+    async with Store(SQLAdaptor(SQLiteDatabase(str(path)))) as store:
         await store.collection("users").put_many({f"{n}": {"text": "x" * 500} for n in range(100)})
     damage(path)
-    adaptor = SQLAdaptor(str(path))
+    adaptor = SQLAdaptor(SQLiteDatabase(str(path)))
     with pytest.raises(CorruptRecordError, match="restore it from a backup"):
         async with Store(adaptor) as store:
             await store.collection("users").get("1")
@@ -562,7 +570,7 @@ async def test_a_damaged_database_is_told(path: Path) -> None:
 
 async def test_an_unknown_error_keeps_its_cause(path: Path) -> None:
     """What the table of errors does not know is a plain `StoreError`."""
-    async with Store(SQLAdaptor(str(path))) as store:
+    async with Store(SQLAdaptor(SQLiteDatabase(str(path)))) as store:
         poke(path, "DROP TABLE aiostore_documents")
         with pytest.raises(StoreError, match="the database refused: no such table") as caught:
             await store.collection("users").get("alice")
@@ -580,7 +588,7 @@ HOSTILE = [
 async def test_hostile_keys_and_texts(path: Path) -> None:
     """What travels in JSON inside SQL comes back as it went, each key for itself."""
     values = {key: {"key": key, key: [key]} for key in HOSTILE}
-    async with Store(SQLAdaptor(str(path))) as store:
+    async with Store(SQLAdaptor(SQLiteDatabase(str(path)))) as store:
         texts = store.collection("texts")
         stored = await texts.put_many(values)
         assert {key: document.value for key, document in stored.items()} == values
@@ -596,7 +604,7 @@ async def test_hostile_keys_and_texts(path: Path) -> None:
 @pytest.mark.parametrize("standing", [True, False])
 async def test_erasing(path: Path, condition: Condition, *, standing: bool) -> None:
     """Under each condition an erasure leaves nothing, or the record that refused it."""
-    adaptor = SQLAdaptor(str(path))
+    adaptor = SQLAdaptor(SQLiteDatabase(str(path)))
     await adaptor.open()
     try:
         there = record("alice") if standing else None
@@ -615,7 +623,7 @@ async def test_erasing(path: Path, condition: Condition, *, standing: bool) -> N
 
 async def test_a_mixed_batch(path: Path) -> None:
     """Writes of different kinds, conditions and marks in one batch have each their own outcome."""
-    adaptor = SQLAdaptor(str(path))
+    adaptor = SQLAdaptor(SQLiteDatabase(str(path)))
     await adaptor.open()
     try:
         a, b, moved = record("a"), record("b"), record("m", mark=Mark.MOVED)
@@ -651,17 +659,13 @@ async def test_a_mixed_batch(path: Path) -> None:
 
 async def test_no_free_connection_is_unavailable(path: Path) -> None:
     """An operation that gets no connection in time says so, and the next one works."""
-    adaptor = SQLAdaptor(str(path))
+    pool = Pool(size=2, timeout=timedelta(milliseconds=10))
+    adaptor = SQLAdaptor(SQLiteDatabase(str(path), pool=pool))
     await adaptor.open()
-    engine = adaptor._engine
-    assert engine is not None
-    pool = engine.pool
-    assert isinstance(pool, AsyncAdaptedQueuePool)
-    pool._timeout = 0.01
-    async with AsyncExitStack() as others:
-        for _ in range(15):
-            await others.enter_async_context(engine.connect())
-        with pytest.raises(UnavailableError, match="in use"):
+    assert adaptor._opened is not None
+    connections = adaptor._opened.connections
+    async with connections.session(), connections.session():
+        with pytest.raises(UnavailableError, match="all 2 connections were in use"):
             await adaptor.count("users")
     assert await adaptor.count("users") == 0
     await adaptor.aclose()
@@ -686,4 +690,4 @@ def test_several_processes_may_start_at_once(path: Path) -> None:
             process.communicate()
     assert [process.returncode for process in processes] == [0] * 6
     assert peek(path, "SELECT count(*) FROM aiostore_documents") == [(6,)]
-    assert peek(path, "SELECT version FROM aiostore_schema") == [(1,)]
+    assert peek(path, "SELECT version FROM aiostore_schema") == [(2,)]

@@ -1,0 +1,155 @@
+"""Connections that are kept: made by SQLAlchemy, used by their drivers' own interface.
+
+A connection belongs to one piece of work at a time and goes back to those that wait, with neither a
+ping nor a reset in between; one that may be broken is thrown away instead, and with it all that are
+older than the trouble. A server that restarts or fails over is waited for before anything is sent.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from aiostore.adaptors.sql._databases import Pool
+from aiostore.adaptors.sql._drivers import Session
+from aiostore.errors import UnavailableError
+
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 0.5
+
+
+class Connections:
+    """At most `pool.size` connections to one database.
+
+    Args:
+        engine: makes them; without a pool of its own.
+        session: makes a session of a driver's connection.
+        pool: the limits.
+        setup: statements for every new one.
+        is_lost: whether an error means that the connection is of no more use.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        session: Callable[[Any], Session],
+        pool: Pool,
+        *,
+        setup: Sequence[str],
+        is_lost: Callable[[BaseException], bool],
+    ) -> None:
+        self._engine = engine
+        self._session = session
+        self._pool = pool
+        self._setup = setup
+        self._is_lost = is_lost
+        self._free = asyncio.Semaphore(pool.size)
+        self._idle: list[tuple[AsyncConnection, Session]] = []
+        self._patience = timedelta(0)
+
+    def be_patient(self) -> None:
+        """Wait for a server that has been reached before."""
+        self._patience = self._pool.reconnect_timeout
+
+    @asynccontextmanager
+    async def fresh(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for SQLAlchemy's own interface, closed at the end."""
+        connection = await self._connect()
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """A session, to be left with no transaction under way."""
+        await self._enter()
+        try:
+            connection, session = await self._take()
+            try:
+                yield session
+            except BaseException as error:
+                if session.is_closed or not isinstance(error, Exception) or self._is_lost(error):
+                    await self._throw_away(connection)
+                    await self.forget()
+                else:
+                    self._idle.append((connection, session))
+                raise
+            self._idle.append((connection, session))
+        finally:
+            self._free.release()
+
+    async def forget(self) -> None:
+        """Throw away those that are not in use: what broke one has broken them, too."""
+        idle, self._idle = self._idle, []
+        for connection, _ in idle:
+            await self._throw_away(connection)
+
+    async def aclose(self) -> None:
+        """Close them, none being in use."""
+        idle, self._idle = self._idle, []
+        for connection, session in idle:
+            if session.is_closed:
+                await self._throw_away(connection)
+            else:
+                await connection.close()
+        await self._engine.dispose()
+
+    async def _enter(self) -> None:
+        if not self._free.locked():  # there is room: no timer is needed
+            await self._free.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._pool.timeout.total_seconds()):
+                await self._free.acquire()
+        except TimeoutError:
+            raise UnavailableError(
+                f"all {self._pool.size} connections were in use for too long: ask for less at the "
+                "same time, or raise pool_size"
+            ) from None
+
+    async def _take(self) -> tuple[AsyncConnection, Session]:
+        while self._idle:
+            connection, session = self._idle.pop()
+            if not session.is_closed:
+                return connection, session
+            await self._throw_away(connection)
+        connection = await self._connect()
+        try:
+            raw = await connection.get_raw_connection()
+            return connection, self._session(raw.driver_connection)
+        except BaseException:
+            await self._throw_away(connection)
+            raise
+
+    async def _connect(self) -> AsyncConnection:
+        """Nothing has been sent yet, so there is nothing that could happen twice."""
+        clock = asyncio.get_running_loop()
+        deadline = clock.time() + self._patience.total_seconds()
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await self._set_up(await self._engine.connect())
+            except Exception as error:
+                if not self._is_lost(error) or clock.time() + pause > deadline:
+                    raise
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # no secret
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _set_up(self, connection: AsyncConnection) -> AsyncConnection:
+        try:
+            for statement in self._setup:
+                await connection.exec_driver_sql(statement)
+        except BaseException:
+            await self._throw_away(connection)
+            raise
+        return connection
+
+    async def _throw_away(self, connection: AsyncConnection) -> None:
+        with suppress(Exception):  # it is broken, and how it ends is no matter
+            await connection.invalidate()
+        await connection.close()
