@@ -69,6 +69,22 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def engines(session: nox.Session) -> None:
+    """Real database servers for work by hand, until Ctrl-C: `nox -s engines -- up`.
+
+    Prints their URLs, and the lines by which tests use them. They listen on this machine alone;
+    `-- up --keep FOLDER` keeps their data and ports for the next time.
+    """
+    install(session, "test")
+    arguments = session.posargs or ["up"]
+    session.run(
+        *("python", "tests/servers.py", *arguments),
+        interrupt_timeout=120,  # it stops them in an orderly way
+        terminate_timeout=120,
+    )
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """A live migration of real data on embedded stores; arguments go to `aiostore demo`."""
     session.install(".[demo]")

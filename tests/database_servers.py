@@ -93,8 +93,8 @@ class DatabaseServer:
         """Run one statement over a connection of its own, and return the rows.
 
         Args:
-            statement: with the driver's own placeholders.
-            values: what they stand for.
+            statement: with `?` for each value.
+            values: in their order.
             url: of the database, when it is not the one that is always there.
         """
         return _run(self._query(url or self.url, statement, *values))

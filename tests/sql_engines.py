@@ -1,12 +1,14 @@
 """The database engines behind the adaptors' backs: their drivers, and their ways with databases."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 Query = Callable[..., Awaitable[list[tuple[Any, ...]]]]
-"""Runs one statement, with values for the driver's own placeholders, and returns the rows."""
+"""Runs one statement, with values for its `?`, and returns the rows; names are in double quotes."""
 
 
 class SQLEngine(Protocol):
@@ -15,10 +17,13 @@ class SQLEngine(Protocol):
     Attributes:
         driver: the package that connects to it.
         created_with: the end of `CREATE DATABASE`.
+        locking: statements after which nobody else reads or writes the table `{table}` until the
+            connection is closed.
     """
 
     driver: str
     created_with: str
+    locking: tuple[str, ...]
 
     def connected(self, url: str) -> AbstractAsyncContextManager[Query]:
         """A connection without TLS, each statement a transaction; the URL's options are ignored."""
@@ -42,6 +47,7 @@ class PostgreSQL:
 
     driver = "asyncpg"
     created_with = "ENCODING 'UTF8' TEMPLATE template0"
+    locking: tuple[str, ...] = ("BEGIN", "LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
 
     @asynccontextmanager
     async def connected(self, url: str) -> AsyncIterator[Query]:
@@ -53,6 +59,9 @@ class PostgreSQL:
         )
 
         async def query(statement: str, *values: object) -> list[tuple[Any, ...]]:
+            if values:
+                numbers = count(1)
+                statement = re.sub(r"\?", lambda _: f"${next(numbers)}", statement)
             return [tuple(row) for row in await connection.fetch(statement, *values)]
 
         try:
@@ -62,7 +71,7 @@ class PostgreSQL:
 
     async def sessions(self, query: Query, database: str) -> list[int]:
         rows = await query(
-            "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
+            "SELECT pid FROM pg_stat_activity WHERE datname = ? AND pid <> pg_backend_pid()",
             database,
         )
         return [pid for (pid,) in rows]
@@ -72,7 +81,7 @@ class PostgreSQL:
 
     async def empty(self, query: Query, database: str) -> None:
         for pid in await self.sessions(query, database):
-            await query("SELECT pg_terminate_backend($1, 5000)", pid)
+            await query("SELECT pg_terminate_backend(?, 5000)", pid)
         await query("DROP SCHEMA public CASCADE")
         await query("CREATE SCHEMA public")
 
@@ -82,6 +91,7 @@ class MariaDB:
 
     driver = "asyncmy"
     created_with = ""
+    locking: tuple[str, ...] = ("LOCK TABLES {table} WRITE",)
 
     @asynccontextmanager
     async def connected(self, url: str) -> AsyncIterator[Query]:
@@ -96,10 +106,13 @@ class MariaDB:
             database=database,
             charset="utf8mb4",
             autocommit=True,
+            init_command="SET sql_mode = 'STRICT_ALL_TABLES,ANSI_QUOTES'",
         )
 
         async def query(statement: str, *values: object) -> list[tuple[Any, ...]]:
             async with connection.cursor() as cursor:
+                if values:
+                    statement = statement.replace("%", "%%").replace("?", "%s")
                 await cursor.execute(statement, values or None)
                 return list(await cursor.fetchall())
 
@@ -110,7 +123,7 @@ class MariaDB:
 
     async def sessions(self, query: Query, database: str) -> list[int]:
         rows = await query(
-            "SELECT id FROM information_schema.processlist WHERE db = %s AND id <> CONNECTION_ID()",
+            "SELECT id FROM information_schema.processlist WHERE db = ? AND id <> CONNECTION_ID()",
             database,
         )
         return [id_ for (id_,) in rows]
