@@ -293,7 +293,9 @@ class MariaDBServer(LocalServer):
         path = f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PATH}"
         found = [shutil.which(name, path=path) for name in ("mariadbd", "mariadb-install-db")]
         if None in found:
-            raise MissingEngineError("MariaDB is not here: apt-get install mariadb-server-core")
+            raise MissingEngineError(
+                "MariaDB is not here: apt-get install mariadb-server-core mariadb-client-core"
+            )
         self._server, self._install = map(str, found)
 
     def _initialise(self, folder: Path) -> None:
