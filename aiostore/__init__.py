@@ -23,7 +23,7 @@ from aiostore.errors import (
 from aiostore.filters import F
 from aiostore.limits import Limits
 from aiostore.opening import open_store
-from aiostore.queries import Plan
+from aiostore.plans import Plan
 from aiostore.sending import Retries
 from aiostore.store import Store
 from aiostore.transaction import Transaction

@@ -2,7 +2,8 @@
 
 One `Channel` a store: it knows whether the store is open and on which event loop, gives every error
 the store's name, and closes when the last operation has ended. In between are the batches
-(`aiostore.batching`) and the repetitions (`aiostore.sending`).
+(`aiostore.batching`) and the repetitions (`aiostore.sending`); beside them, in the background, the
+indexes (`aiostore.indexing`).
 """
 
 import asyncio
@@ -12,6 +13,8 @@ from enum import Enum, auto
 
 from aiostore.batching import Batcher
 from aiostore.errors import ClosedError, MigrationError, StoreError
+from aiostore.filters import Path
+from aiostore.indexing import Indexer
 from aiostore.protocols import (
     Adaptor,
     Check,
@@ -50,6 +53,7 @@ class Channel:
         self._writes: Batcher[Write, Outcome] = Batcher(
             self._sender.write, lanes=can.write_lanes, max_batch=can.max_batch, in_order=True
         )
+        self._indexer = Indexer(self._index)
         self._state = _State.NEW
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -81,7 +85,10 @@ class Channel:
         self._state = _State.OPEN
 
     async def aclose(self) -> None:
-        """Refuse what comes, let what is under way end, close the adaptor. Idempotent."""
+        """Refuse what comes, let what is under way end, close the adaptor. Idempotent.
+
+        An index that nobody waits for is not made to the end.
+        """
         if self._state is _State.NEW:
             self._state = _State.CLOSED
         if self._state is _State.OPENING:
@@ -162,6 +169,18 @@ class Channel:
         with self._operation():
             return await self._sender.purge(request)
 
+    def begin_indexes(self, collection: str, paths: Sequence[Path]) -> None:
+        """Have indexes made in the background, where there are any; see `Indexer.begin`."""
+        self.check_open()
+        if self.adaptor.capabilities.indexes:
+            self._indexer.begin(collection, paths)
+
+    async def ensure_indexes(self, collection: str, paths: Sequence[Path]) -> None:
+        """Wait until indexes are made, where there are any."""
+        with self._operation():
+            if self.adaptor.capabilities.indexes:
+                await self._indexer.ensure(collection, paths)
+
     @contextmanager
     def _operation(self) -> Iterator[None]:
         self.check_open()
@@ -195,8 +214,13 @@ class Channel:
                 store=self.adaptor.name,
             )
 
+    async def _index(self, collection: str, path: Path) -> None:
+        with self._named():
+            await self._sender.index(collection, path)
+
     async def _close(self) -> None:
         await self._idle.wait()
+        await self._indexer.aclose()
         await self._reads.drain()
         await self._writes.drain()
         try:

@@ -18,7 +18,8 @@ from aiostore.errors import (
     StoreError,
     UnsupportedError,
 )
-from aiostore.filters import Filter
+from aiostore.filters import Filter, Path
+from aiostore.plans import OrderBy, Plan, plan, query
 from aiostore.protocols import (
     Absent,
     Condition,
@@ -30,7 +31,7 @@ from aiostore.protocols import (
     Record,
     Write,
 )
-from aiostore.queries import LARGEST_PAGE, Answer, OrderBy, Plan, plan, query
+from aiostore.queries import LARGEST_PAGE, Answer
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -53,10 +54,11 @@ class Collection(Generic[T]):
     A document whose time to live (`ttl`) is over is absent at once, for every verb.
     """
 
-    def __init__(self, channel: Channel, mapper: Mapper[T]) -> None:
+    def __init__(self, channel: Channel, mapper: Mapper[T], indexes: tuple[Path, ...] = ()) -> None:
         self.name = mapper.collection
         self._channel = channel
         self._mapper = mapper
+        self._indexes = indexes
 
     def __repr__(self) -> str:
         return f"<Collection {self.name!r} of {self._mapper.store}>"
@@ -240,7 +242,7 @@ class Collection(Generic[T]):
         self._check_bound(prefix)
         if start_after is not None:
             self._check_bound(start_after)
-        return self._answer(None, prefix, ()).documents(None, start_after)
+        return self._answer(None, prefix, ()).documents(start_after)
 
     def find(
         self,
@@ -271,8 +273,7 @@ class Collection(Generic[T]):
         """
         if limit is not None:
             _check_number(limit, "a limit", 0, None)
-        answer = self._answer(where, prefix, order_by, allow_scan=allow_scan)
-        return answer.documents(limit)
+        return self._answer(where, prefix, order_by, limit, allow_scan=allow_scan).documents()
 
     async def page(
         self,
@@ -304,7 +305,8 @@ class Collection(Generic[T]):
             UnsupportedError: as for `find`.
         """
         _check_number(size, "a page's size", 1, LARGEST_PAGE)
-        return await self._answer(where, prefix, order_by, allow_scan=allow_scan).page(size, cursor)
+        answer = self._answer(where, prefix, order_by, size, allow_scan=allow_scan)
+        return await answer.page(size, cursor)
 
     async def count(
         self, where: Filter | None = None, *, prefix: str = "", allow_scan: bool = True
@@ -315,11 +317,35 @@ class Collection(Generic[T]):
         return await self._answer(where, prefix, (), allow_scan=allow_scan).count()
 
     def explain(
-        self, where: Filter | None = None, *, prefix: str = "", order_by: OrderBy = ()
+        self,
+        where: Filter | None = None,
+        *,
+        prefix: str = "",
+        order_by: OrderBy = (),
+        limit: int | None = None,
     ) -> Plan:
-        """How this store would answer `find` with these arguments; nothing is sent."""
+        """How this store would answer `find` with these arguments; nothing is sent.
+
+        For `page`, the limit is its size. Indexes are told as if they were made already.
+        """
+        if limit is not None:
+            _check_number(limit, "a limit", 0, None)
         asked = query(where, self._check_bound(prefix), order_by)
-        return plan(asked, self._mapper.store, self._channel.adaptor.capabilities)
+        can = self._channel.adaptor.capabilities
+        return plan(asked, self._mapper.store, can, self._indexes, limit)
+
+    async def ensure_indexes(self) -> None:
+        """Make the indexes that the collection declares, and wait until they are in use.
+
+        For a moment when time does not matter, such as a deployment. Without it they begin to be
+        made in the background at the first query with a filter or an order; that query does not
+        wait for them, nor does any, and if one fails the logger `aiostore` is told once. On a store
+        without indexes nothing is done.
+
+        Raises:
+            StoreError: one could not be made; the next call tries again.
+        """
+        await self._channel.ensure_indexes(self.name, self._indexes)
 
     async def clear(self) -> int:
         """Remove everything for good; returns how many records that were.
@@ -406,10 +432,18 @@ class Collection(Generic[T]):
         return applied
 
     def _answer(
-        self, where: Filter | None, prefix: str, order_by: OrderBy, *, allow_scan: bool = True
+        self,
+        where: Filter | None,
+        prefix: str,
+        order_by: OrderBy,
+        limit: int | None = None,
+        *,
+        allow_scan: bool = True,
     ) -> Answer[T]:
         asked = query(where, self._check_bound(prefix), order_by)
-        return Answer(self._channel, self._mapper, asked, allow_scan=allow_scan)
+        return Answer(
+            self._channel, self._mapper, asked, self._indexes, limit, allow_scan=allow_scan
+        )
 
     def _check_bound(self, bound: str) -> str:
         """A prefix, or a key to start after, which may be empty."""

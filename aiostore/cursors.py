@@ -14,9 +14,12 @@ from hashlib import blake2b
 import msgspec
 
 from aiostore.errors import InvalidValueError
-from aiostore.filters import Scalar
+from aiostore.filters import Scalar, rank_of
+from aiostore.limits import check_scalar
 
 _FORMAT = b"1"
+_RANKS_OF_SCALARS = {2, 3, 4}  # booleans, numbers, texts
+_OTHER_RANKS = {0, 1, 5}  # missing, null, arrays and objects
 _DIGEST = 12  # bytes: no accident passes, and a cursor stays short
 
 
@@ -78,9 +81,21 @@ def to_place(cursor: object, query: bytes, fields: int) -> Place:
         place = _decoder.decode(payload[_DIGEST:])
     except msgspec.MsgspecError:
         raise _damaged(cursor) from None
-    if len(place.values) != fields:
+    if len(place.values) != fields or not all(map(_is_value, place.values)):
         raise _damaged(cursor)
     return place
+
+
+def _is_value(ranked: tuple[int, Scalar]) -> bool:
+    """Whether a document could stand there: the value goes to the engine, whoever made it."""
+    rank, value = ranked
+    if rank not in _RANKS_OF_SCALARS:
+        return rank in _OTHER_RANKS and value == 0
+    try:
+        check_scalar(value)
+    except InvalidValueError:
+        return False
+    return rank_of(value)[0] == rank
 
 
 def _checksum(payload: bytes) -> bytes:

@@ -294,6 +294,11 @@ def value_at(document: Mapping[str, Any], path: Path) -> Any:
     return value
 
 
+def path_of(field: Field) -> Path:
+    """The path of a field."""
+    return field._path  # noqa: SLF001  # its own attributes are a document's names
+
+
 def is_filter(one: object) -> TypeGuard[Filter]:
     """Whether it is a filter, and not a field or anything else."""
     return isinstance(one, _Node)
@@ -333,7 +338,12 @@ def is_plain(where: Filter) -> bool:
         case Text():
             return True
         case _:
-            return all(_PLAIN_NAME.fullmatch(name) for name in where.path)
+            return is_plain_path(where.path)
+
+
+def is_plain_path(path: Path) -> bool:
+    """Whether there is a name, and all are so."""
+    return bool(path) and all(_PLAIN_NAME.fullmatch(name) for name in path)
 
 
 def described(where: Filter) -> str:  # noqa: PLR0911  # one for each kind

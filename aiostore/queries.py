@@ -1,13 +1,17 @@
-"""Queries: planned, checked, and answered from a scan.
+"""Queries, answered from a scan.
 
-The engine narrows the scan down as far as it says it can; every record that comes is then judged by
-the reference (`aiostore.filters.matches`), and sorted here. So every store gives the same answer.
+Whatever the engine has made of its part (`aiostore.plans`), every record that comes is judged by
+the reference (`aiostore.filters.matches`) and sorted by it. So every store gives the same answer.
+
+An engine that sorts does so roughly (`aiostore.orders`). What it yields is sorted again as it
+comes, and the answer is complete once as many documents are there as were asked for and the scan is
+clearly beyond the last of them.
 """
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from operator import itemgetter
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -15,122 +19,18 @@ from aiostore.channel import Channel
 from aiostore.codecs import decode_plain
 from aiostore.cursors import Place, fingerprint, to_cursor, to_place
 from aiostore.documents import Document, Mapper, Page
-from aiostore.errors import InvalidValueError, UnsupportedError
-from aiostore.filters import (
-    And,
-    Field,
-    Filter,
-    Order,
-    described,
-    is_filter,
-    is_plain,
-    kinds_of,
-    levels_of,
-    matches,
-    name_of,
-    place_of,
-)
-from aiostore.limits import check_scalar
-from aiostore.protocols import Capabilities, Record, Scan
+from aiostore.errors import UnsupportedError
+from aiostore.filters import Order, Path, matches, place_of
+from aiostore.orders import Coarse, coarse_at, coarse_of, is_beyond
+from aiostore.plans import Query, plan
+from aiostore.protocols import Record, Scan, Sort
 
 T = TypeVar("T")
 
-OrderBy: TypeAlias = str | Field | Order | Iterable[str | Field | Order]
-"""`"age"`, `"-age"`, `"address.city"`, `F.age.desc()`, or several of those."""
-
 LARGEST_PAGE = 1000
-_DEEPEST_FILTER = 64  # levels; Python, and every engine, walk through them by recursion
 _CHUNK = 500  # records; the default of `Scan.chunk`
+_MORE = 16  # records that an ordered scan is asked for beyond the limit, to see that it is passed
 _SLACK = 500  # entries that pile up before those beyond the limit are dropped
-
-
-class Query(msgspec.Struct, frozen=True):
-    """What is asked of a collection.
-
-    Attributes:
-        where: which documents.
-        prefix: only keys that begin with it.
-        order: the fields to sort by; the key decides where those are equal, or alone.
-    """
-
-    where: Filter | None
-    prefix: str
-    order: tuple[Order, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a store answers a query; `str` tells it to a person.
-
-    Attributes:
-        store: the store's name.
-        prefix: the scan keeps to keys that begin with it.
-        pushed_down: the part of the filter that the engine narrows the scan down by.
-        evaluated_here: the part that is left.
-        sorted_here: the fields that the documents are sorted by, once all have been read.
-        scans: whether documents are walked through that may be no part of the answer. There are
-            no indexes yet, so every filter and every order does.
-    """
-
-    store: str
-    prefix: str
-    pushed_down: Filter | None
-    evaluated_here: Filter | None
-    sorted_here: tuple[Order, ...]
-    scans: bool
-
-    def __str__(self) -> str:
-        keys = f"keys that begin with {self.prefix!r}" if self.prefix else "all keys"
-        lines = [f"{'scan' if self.scans else 'read'} of {keys}, on {self.store}"]
-        if self.pushed_down is not None:
-            lines.append(f"  the engine narrows down by {described(self.pushed_down)}")
-        if self.evaluated_here is not None:
-            lines.append(f"  evaluated here: {described(self.evaluated_here)}")
-        if self.sorted_here:
-            fields = ", ".join(
-                name_of(one.path) + " descending" * one.descending for one in self.sorted_here
-            )
-            lines.append(f"  sorted here, after the last has been read: {fields}")
-        return "\n".join(lines)
-
-
-def query(where: object, prefix: str, order_by: OrderBy) -> Query:
-    """A query from a user's arguments.
-
-    Raises:
-        InvalidValueError: the filter is none or nested too deep, or an order names no field.
-    """
-    if where is not None:
-        if not is_filter(where):
-            raise InvalidValueError(
-                f"a filter is made of F, as in F.age >= 18, not {type(where).__name__}"
-            )
-        if levels_of(where) > _DEEPEST_FILTER:
-            raise InvalidValueError(
-                f"the filter is nested deeper than {_DEEPEST_FILTER} levels: write a & b & c, or "
-                "in_, which are one level each"
-            )
-    one = isinstance(order_by, str | Field | Order) or not isinstance(order_by, Iterable)
-    orders: Any = [order_by] if one else order_by
-    return Query(where, prefix, tuple(map(_order, orders)))
-
-
-def plan(asked: Query, store: str, capabilities: Capabilities) -> Plan:
-    """How a store of these capabilities answers."""
-    parts = asked.where.parts if isinstance(asked.where, And) else (asked.where,)
-    conjuncts = [part for part in parts if part is not None]
-    pushed = [part for part in conjuncts if _can_be_pushed(part, capabilities)]
-    if "and" not in capabilities.filters:
-        del pushed[1:]
-    left = [part for part in conjuncts if part not in pushed]
-    return Plan(
-        store,
-        asked.prefix,
-        _joined(pushed),
-        _joined(left),
-        asked.order,
-        scans=asked.where is not None or bool(asked.order),
-    )
 
 
 class Answer(Generic[T]):
@@ -140,6 +40,8 @@ class Answer(Generic[T]):
         channel: the way to the store.
         mapper: the collection's.
         asked: the query.
+        indexes: the paths that the collection declares indexes for.
+        limit: how many documents are wanted; None for all.
         allow_scan: whether it may walk through documents that are no part of the answer.
 
     Raises:
@@ -147,29 +49,36 @@ class Answer(Generic[T]):
     """
 
     def __init__(
-        self, channel: Channel, mapper: Mapper[T], asked: Query, *, allow_scan: bool
+        self,
+        channel: Channel,
+        mapper: Mapper[T],
+        asked: Query,
+        indexes: tuple[Path, ...],
+        limit: int | None,
+        *,
+        allow_scan: bool,
     ) -> None:
         self._channel = channel
         self._mapper = mapper
         self._query = asked
-        self._plan = plan(asked, mapper.store, channel.adaptor.capabilities)
+        self._indexes = indexes
+        self._limit = limit
+        self._plan = plan(asked, mapper.store, channel.adaptor.capabilities, indexes, limit)
         if self._plan.scans and not allow_scan:
             raise UnsupportedError(
-                "the query would scan, and allow_scan is false: ask by key or prefix, or allow "
-                f"it; {self._plan}",
+                "the query would scan, and allow_scan is false: ask by key or prefix, or by what "
+                f"an index is declared for, or allow it; {self._plan}",
                 store=mapper.store,
                 collection=mapper.collection,
             )
 
-    async def documents(
-        self, limit: int | None, start_after: str | None = None
-    ) -> AsyncGenerator[Document[T], None]:
-        """The documents, at most `limit`; without an order, those with keys greater than a key."""
-        if limit == 0:
+    async def documents(self, start_after: str | None = None) -> AsyncGenerator[Document[T], None]:
+        """The documents; without an order, those with keys greater than a key."""
+        if self._limit == 0:
             return
-        left = limit
+        left = self._limit
         after = None if start_after is None else Place((), start_after)
-        async with aclosing(self._entries(after, limit)) as entries:
+        async with aclosing(self._entries(after, left)) as entries:
             async for entry in entries:
                 document = self._mapper.document(entry.record)
                 if document is None:
@@ -181,7 +90,7 @@ class Answer(Generic[T]):
                         return
 
     async def page(self, size: int, cursor: str | None) -> Page[T]:
-        """The page that begins at `cursor`."""
+        """The page that begins at `cursor`; the limit is its size."""
         query = fingerprint(self._mapper.collection, self._query)
         fields = len(self._query.order)
         after = None if cursor is None else to_place(cursor, query, fields)
@@ -217,57 +126,88 @@ class Answer(Generic[T]):
             chunk = _CHUNK if likely is None or self._query.where is not None else likely
             start_after = None if after is None else after.key
             async with aclosing(self._matching(start_after, min(chunk, _CHUNK))) as found:
-                async for entry in found:
-                    yield entry
+                async for record in found:
+                    yield _Entry(record, Place((), record.id.key))
             return
+        given: set[str] = set()
         while True:
             best = await self._sorted(after, likely)
             for entry in best:
-                yield entry
+                if entry.record.id.key not in given:  # else it has moved, and came again
+                    given.add(entry.record.id.key)
+                    yield entry
             if likely is None or len(best) < likely:
                 return
             after = best[-1].place
 
     async def _sorted(self, after: Place | None, limit: int | None) -> list["_Entry"]:
+        """The first ones after a place, in the query's order."""
         order = self._query.order
-        start = None if after is None else _sort_key(after, order)
-        best: list[tuple[Any, _Entry]] = []
-        async with aclosing(self._matching(None, _CHUNK)) as found:
-            async for entry in found:
-                sort_key = _sort_key(entry.place, order)
-                if start is None or start < sort_key:
-                    best.append((sort_key, entry))
-                    if limit is not None and len(best) >= 2 * limit + _SLACK:
-                        best.sort(key=_first)
-                        del best[limit:]
-        best.sort(key=_first)
-        return [entry for _, entry in best[:limit]]
+        best = _Best(order, after, limit)
+        sort = self._sort_after(after)
+        request = self._request(chunk=self._chunk_of(limit), sort=sort)
+        async with aclosing(self._documents(request)) as chunks:
+            async for records in chunks:
+                for record in records:
+                    document = self._decoded(record)
+                    if sort is not None and best.is_complete(coarse_at(document, sort.path)):
+                        return best.entries()
+                    if self._matches(document):
+                        values = tuple(place_of(document, order))
+                        best.add(_Entry(record, Place(values, record.id.key)))
+        return best.entries()
 
-    async def _matching(
-        self, start_after: str | None, chunk: int
-    ) -> AsyncGenerator["_Entry", None]:
+    async def _matching(self, start_after: str | None, chunk: int) -> AsyncGenerator[Record, None]:
         """In the order of keys."""
-        query, mapper = self._query, self._mapper
-        request = Scan(
-            mapper.collection,
-            prefix=query.prefix,
+        request = self._request(start_after=start_after, chunk=chunk)
+        async with aclosing(self._documents(request)) as chunks:
+            async for records in chunks:
+                for record in records:
+                    if self._query.where is None or self._matches(self._decoded(record)):
+                        yield record
+
+    async def _documents(self, request: Scan) -> AsyncGenerator[list[Record], None]:
+        """Those of a scan that are there, in its chunks."""
+        if self._query.where is not None or self._query.order:
+            self._channel.begin_indexes(self._mapper.collection, self._indexes)
+        async with aclosing(self._channel.scan(request)) as chunks:
+            async for records in chunks:
+                yield [record for record in records if self._mapper.is_there(record)]
+
+    def _request(
+        self, *, chunk: int, start_after: str | None = None, sort: Sort | None = None
+    ) -> Scan:
+        return Scan(
+            self._mapper.collection,
+            prefix=self._query.prefix,
             start_after=start_after,
             chunk=chunk,
             where=self._plan.pushed_down,
+            order=sort,
         )
-        async with aclosing(self._channel.scan(request)) as chunks:
-            async for records in chunks:
-                for record in records:
-                    if record.body is None or not mapper.is_there(record):
-                        continue
-                    if query.where is None and not query.order:
-                        yield _Entry(record, Place((), record.id.key))
-                        continue
-                    with mapper.located(record.id.key):
-                        document = decode_plain(record.body)
-                    if query.where is None or matches(query.where, document):
-                        values = tuple(place_of(document, query.order))
-                        yield _Entry(record, Place(values, record.id.key))
+
+    def _sort_after(self, after: Place | None) -> Sort | None:
+        first = self._plan.ordered_by_engine
+        if first is None:
+            return None
+        start = None if after is None else coarse_of(after.values[0])
+        return Sort(first.path, first.descending, start)
+
+    def _chunk_of(self, limit: int | None) -> int:
+        """What an ordered scan is asked for at a time: little more than the answer is likely to be.
+
+        All others go through to the end.
+        """
+        if limit is None or self._plan.sorted_here or self._plan.evaluated_here is not None:
+            return _CHUNK
+        return min(limit + _MORE, _CHUNK)
+
+    def _matches(self, document: dict[str, Any]) -> bool:
+        return self._query.where is None or matches(self._query.where, document)
+
+    def _decoded(self, record: Record) -> dict[str, Any]:
+        with self._mapper.located(record.id.key):
+            return decode_plain(record.body or "")
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -275,6 +215,60 @@ class _Entry(msgspec.Struct, frozen=True):
 
     record: Record
     place: Place
+
+
+class _Best:
+    """The first entries after a place, of all that are added in whatever order.
+
+    Args:
+        order: what to sort by.
+        after: the place.
+        limit: how many; None for all.
+    """
+
+    def __init__(self, order: tuple[Order, ...], after: Place | None, limit: int | None) -> None:
+        self._order = order
+        self._after = None if after is None else _sort_key(after, order)
+        self._limit = limit
+        self._held: dict[str, tuple[Any, _Entry]] = {}
+        # Once there are enough: one that is no better than this is none of the best.
+        self._bound: tuple[Any, _Entry] | None = None
+
+    def add(self, entry: _Entry) -> None:
+        """Take an entry into account; one whose key is held already has been written since."""
+        key = entry.record.id.key
+        sort_key = _sort_key(entry.place, self._order)
+        if (
+            key in self._held
+            or (self._after is not None and not self._after < sort_key)
+            or (self._bound is not None and not sort_key < self._bound[0])
+        ):
+            return
+        self._held[key] = sort_key, entry
+        if self._limit is not None:
+            enough = self._limit if self._bound is None else 2 * self._limit + _SLACK
+            if len(self._held) >= enough:
+                self._bound = self._drop_others()[-1]
+
+    def is_complete(self, reached: Coarse) -> bool:
+        """Whether nothing that is added from here on can be among the best.
+
+        Args:
+            reached: how far an ordered scan has come.
+        """
+        if self._bound is None:
+            return False
+        last = coarse_of(self._bound[1].place.values[0])
+        return is_beyond(reached, last, descending=self._order[0].descending)
+
+    def entries(self) -> list[_Entry]:
+        """The best, sorted."""
+        return [entry for _, entry in self._drop_others()]
+
+    def _drop_others(self) -> list[tuple[Any, _Entry]]:
+        best = sorted(self._held.values(), key=itemgetter(0))[: self._limit]
+        self._held = {pair[1].record.id.key: pair for pair in best}
+        return best
 
 
 class _Descending:
@@ -300,34 +294,3 @@ def _sort_key(place: Place, order: tuple[Order, ...]) -> Any:
         for value, one in zip(place.values, order, strict=True)
     ]
     return (*values, place.key)
-
-
-def _first(pair: tuple[Any, _Entry]) -> Any:
-    return pair[0]
-
-
-def _can_be_pushed(part: Filter, capabilities: Capabilities) -> bool:
-    return kinds_of(part) <= capabilities.filters and is_plain(part)
-
-
-def _joined(parts: list[Filter]) -> Filter | None:
-    if not parts:
-        return None
-    return parts[0] if len(parts) == 1 else And(tuple(parts))
-
-
-def _order(one: object) -> Order:
-    if isinstance(one, Order):
-        return one
-    if isinstance(one, Field):
-        return one.asc()
-    if not isinstance(one, str):
-        raise InvalidValueError(
-            f'an order is a field, as in "-age" or F.age.desc(), not {type(one).__name__}'
-        )
-    path = tuple(one.removeprefix("-").split("."))
-    if "" in path:
-        raise InvalidValueError(f'{one!r:.80} names no field to sort by: write "age" or "-age"')
-    for name in path:
-        check_scalar(name)
-    return Order(path, descending=one.startswith("-"))

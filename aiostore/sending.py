@@ -13,7 +13,7 @@ removed by another process, and took effect again when it was repeated.
 import copy
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -22,7 +22,15 @@ import stamina
 from msgspec import Struct
 from msgspec.structs import replace
 
-from aiostore.errors import ConfigurationError, StoreError, UnavailableError
+from aiostore.codecs import decode_plain
+from aiostore.errors import (
+    ConfigurationError,
+    CorruptRecordError,
+    StoreError,
+    UnavailableError,
+)
+from aiostore.filters import Path
+from aiostore.orders import Coarse, coarse_at, loosened
 from aiostore.protocols import (
     Adaptor,
     Check,
@@ -32,6 +40,7 @@ from aiostore.protocols import (
     Purge,
     Record,
     Scan,
+    Sort,
     Write,
 )
 
@@ -39,6 +48,9 @@ R = TypeVar("R")
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 AnyError = TypeVar("AnyError", bound=Exception)
+
+_MOST_IN_VAIN = 16
+"""So often an ordered scan is begun again at one place, with chunks that double each time."""
 
 _MISSES = 2
 """After so many calls in a row without an answer it is the engine that is away."""
@@ -116,11 +128,16 @@ class Sender:
     async def scan(self, request: Scan) -> AsyncGenerator[Sequence[Record], None]:
         """The adaptor's chunks; where the scan breaks off it goes on behind the last key.
 
-        Every chunk has all the attempts.
+        Every chunk has all the attempts. A scan with an order goes on from the last place, where
+        many records may stand in no certain order, so those that came before come again.
         """
         async with aclosing(_Walk(self._adaptor, request)) as walk:
             while (chunk := await self.patiently(walk.next)) is not None:
                 yield chunk
+
+    async def index(self, collection: str, path: Path) -> None:
+        """Have a field indexed."""
+        await self.patiently(partial(self._adaptor.index, collection, path))
 
     async def collections(self) -> Sequence[str]:
         """The adaptor's collections."""
@@ -268,23 +285,57 @@ class _Walk:
         self._adaptor = adaptor
         self._rest = request
         self._chunks: AsyncGenerator[Sequence[Record], None] | None = None
+        self._last: Sequence[Record] = ()
+        self._in_vain = 0
 
     async def next(self) -> Sequence[Record] | None:
         """The next chunk, or None at the end."""
         if self._chunks is None:
+            if self._in_vain > _MOST_IN_VAIN:
+                raise UnavailableError("the scan broke off again and again at the same place")
             self._chunks = self._adaptor.scan(self._rest)
         try:
             chunk = await anext(self._chunks, None)
         except UnavailableError:
             self._chunks = None  # a generator that has raised has ended
+            if self._last:
+                self._go_on(self._last)
+                self._last = ()
             raise
-        if chunk:
-            self._rest = replace(self._rest, start_after=chunk[-1].id.key)
+        self._last = chunk or self._last
         return chunk
 
     async def aclose(self) -> None:
         if self._chunks is not None:
             await self._chunks.aclose()
+
+    def _go_on(self, last: Sequence[Record]) -> None:
+        """Leave out what has come; in a scan with an order, what comes before where it stands."""
+        rest = self._rest
+        if rest.order is None:
+            self._rest = replace(rest, start_after=last[-1].id.key)
+            return
+        start = _reached(last, rest.order)
+        if start == rest.order.start:
+            # As many as a chunk holds, or more, are alike there, and the same ones may come again.
+            self._in_vain += 1
+            self._rest = replace(rest, chunk=rest.chunk * 2)
+        else:
+            self._in_vain = 0
+            self._rest = replace(rest, order=replace(rest.order, start=start))
+
+
+def _reached(chunk: Sequence[Record], order: Sort) -> Coarse | None:
+    """A place that nothing comes before which is still to come: the order's start, or beyond it."""
+    start = order.start
+    for record in chunk:
+        if record.body is not None:
+            with suppress(CorruptRecordError):  # whoever reads the record is told
+                place = coarse_at(decode_plain(record.body), order.path)
+                place = loosened(place, descending=order.descending)
+                if start is None or (place < start if order.descending else place > start):
+                    start = place
+    return start
 
 
 def copied(error: AnyError) -> AnyError:

@@ -1,6 +1,6 @@
 """What a user holds: `Store`, one concrete class over one adaptor."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -10,8 +10,15 @@ from aiostore.channel import Channel
 from aiostore.codecs import codec_for
 from aiostore.collection import Collection
 from aiostore.documents import Mapper
-from aiostore.errors import CorruptRecordError, MigrationError, UnsupportedError
+from aiostore.errors import (
+    CorruptRecordError,
+    InvalidValueError,
+    MigrationError,
+    UnsupportedError,
+)
+from aiostore.filters import Field
 from aiostore.limits import PORTABLE, SYSTEM_COLLECTION, UNLIMITED, Limits, check_collection
+from aiostore.plans import declared
 from aiostore.protocols import Adaptor, Capabilities, DocumentId
 from aiostore.sending import USUAL_RETRIES, Retries
 from aiostore.transaction import ATTEMPTS, Transaction, run
@@ -60,27 +67,42 @@ class Store:
         return self.adaptor.capabilities
 
     @overload
-    def collection(self, name: str) -> Collection[dict[str, Any]]: ...
+    def collection(
+        self, name: str, *, indexes: Iterable[str | Field] = ()
+    ) -> Collection[dict[str, Any]]: ...
 
     @overload
-    def collection(self, name: str, type_: type[T]) -> Collection[T]: ...
+    def collection(
+        self, name: str, type_: type[T], *, indexes: Iterable[str | Field] = ()
+    ) -> Collection[T]: ...
 
-    def collection(self, name: str, type_: type[Any] = dict) -> Collection[Any]:
+    def collection(
+        self, name: str, type_: type[Any] = dict, *, indexes: Iterable[str | Field] = ()
+    ) -> Collection[Any]:
         """A named set of documents; nothing is sent, it exists once it holds a document.
 
         Args:
             name: 1 to 64 characters of `a-z A-Z 0-9 _ -`.
             type_: what its documents are: dict, a dataclass, a TypedDict, a msgspec.Struct or a
                 pydantic model.
+            indexes: fields that filters and orders are to be fast by, 16 at most, as in
+                `["email", "address.city"]` or `[F.email]`: by the names that are stored, of
+                letters, digits and `_`. For all stores; those without indexes do without. See
+                `Collection.ensure_indexes`. One that is declared no more stays where it is.
 
         Raises:
             InvalidKeyError: the name is not allowed.
+            InvalidValueError: an index is on no such field, or there are too many.
             ConfigurationError: documents cannot be of this type.
         """
         mapper = Mapper(
             self.name, check_collection(name), codec_for(type_), self._limits, self._clock
         )
-        return Collection(self._channel, mapper)
+        try:
+            return Collection(self._channel, mapper, declared(indexes))
+        except InvalidValueError as error:
+            error.store, error.collection = self.name, name
+            raise
 
     def transaction(self) -> Transaction:
         """A transaction, for `async with store.transaction() as tx:`; see `Transaction`.

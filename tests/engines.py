@@ -1,12 +1,14 @@
 """A memory store that shows what it is sent, and lets a test decide when and how it answers."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 
 from msgspec.structs import replace
 
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.errors import StoreError, UnavailableError
+from aiostore.filters import Path
 from aiostore.protocols import (
     Absent,
     Capabilities,
@@ -16,6 +18,7 @@ from aiostore.protocols import (
     Newer,
     Outcome,
     Record,
+    Scan,
     Write,
 )
 from aiostore.versions import VersionClock
@@ -133,3 +136,50 @@ async def turns(number: int = 10) -> None:
 def _lose_answer(fate: str) -> None:
     if fate == "unanswered":
         raise UnavailableError("the answer was lost")
+
+
+class IndexingMemory(MemoryAdaptor):
+    """Memory that says it has indexes and narrows scans down, and remembers what it was asked.
+
+    Attributes:
+        gate: the making of an index waits for it; open at first.
+        begun: the indexes that have been asked for, as they came.
+        made: those that were made.
+        errors: how the next attempts to make one fail; None for one that succeeds.
+        scans: the scans that have been asked for.
+        chunks: how many chunks they have yielded.
+    """
+
+    def __init__(self, *, indexes: bool = True) -> None:
+        super().__init__("indexing://")
+        self._can = replace(
+            super().capabilities,
+            indexes=indexes,
+            filters=frozenset({"compare", "in", "prefix", "and"}),
+        )
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.begun: list[tuple[str, Path]] = []
+        self.made: list[tuple[str, Path]] = []
+        self.errors: list[Exception | None] = []
+        self.scans: list[Scan] = []
+        self.chunks = 0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._can
+
+    async def index(self, collection: str, path: Path, /) -> None:
+        self.begun.append((collection, path))
+        await self.gate.wait()
+        error = self.errors.pop(0) if self.errors else None
+        if error is not None:
+            raise error
+        self.made.append((collection, path))
+
+    async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        self.scans.append(request)
+        async with aclosing(super().scan(request)) as chunks:
+            async for chunk in chunks:
+                self.chunks += 1
+                yield chunk

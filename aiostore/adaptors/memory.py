@@ -4,19 +4,23 @@ Stored shape: for each collection a mapping from key to record, sorted by key.
 Consistency: every operation is one step on the event loop, so linearizable.
 Limits: none but memory; nothing outlives the adaptor object, but it keeps its documents over
 `aclose` and `open`, so that a store can be closed and another opened on the same object.
-Cost: reads and writes O(log n); a scan O(log n) a chunk.
+Cost: reads and writes O(log n); a scan O(log n) a chunk. A scan with an order decodes and sorts
+the collection, and holds the list until it ends; what it yields is what stood there when it began.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from itertools import islice
+from operator import itemgetter
 
 from msgspec import Struct
 from sortedcontainers import SortedDict
 
+from aiostore.codecs import decode_plain
 from aiostore.conditions import decide, is_alive, is_doomed, place_of
-from aiostore.errors import ConfigurationError, UnsupportedError
+from aiostore.errors import ConfigurationError, CorruptRecordError, UnsupportedError
 from aiostore.filters import Path
 from aiostore.keys import end_of_prefix, segment_of
+from aiostore.orders import Coarse, coarse, coarse_at, is_beyond
 from aiostore.protocols import (
     Capabilities,
     Check,
@@ -25,12 +29,18 @@ from aiostore.protocols import (
     Purge,
     Record,
     Scan,
+    Sort,
     Write,
 )
 from aiostore.urls import StoreURL
 
 _CAPABILITIES = Capabilities(
-    persistent=False, shared=False, atomic_writes=True, max_batch=1000, max_atomic=1000
+    persistent=False,
+    shared=False,
+    atomic_writes=True,
+    max_batch=1000,
+    max_atomic=1000,
+    orders=True,
 )
 
 
@@ -80,6 +90,12 @@ class MemoryAdaptor:
         if request.start_after is not None and request.start_after >= start:
             start, inclusive = request.start_after, False
         end = end_of_prefix(request.prefix)
+        if request.order is not None:
+            found = [records[key] for key in records.irange(start, end, (True, False))]
+            in_order = iter(_sorted(found, request.order))
+            while chunk := list(islice(in_order, request.chunk)):
+                yield chunk
+            return
         while True:
             keys = list(islice(records.irange(start, end, (inclusive, False)), request.chunk))
             if not keys:
@@ -123,6 +139,36 @@ class MemoryAdaptor:
             records.pop(id_.key, None)
         else:
             records[id_.key] = outcome.record
+
+
+def _sorted(records: Iterable[Record], order: Sort) -> list[Record]:
+    """Those from the order's start on, in its order, and where they are alike in the opposite one.
+
+    So who relies on more than the coarse order is found out here.
+    """
+    found = sorted(
+        ((_place_of(one, order.path), one) for one in records),
+        key=itemgetter(0),
+        reverse=order.descending,
+    )
+    runs: list[list[tuple[Coarse, Record]]] = []
+    for place, record in found:
+        if order.start is not None and is_beyond(order.start, place, descending=order.descending):
+            continue
+        if not runs or is_beyond(place, runs[-1][0][0], descending=order.descending):
+            runs.append([])
+        runs[-1].append((place, record))
+    return [record for run in runs for _, record in reversed(run)]
+
+
+def _place_of(record: Record, path: Path) -> Coarse:
+    """Where a record sorts; one without a document, or a damaged one, where nothing is."""
+    if record.body is None:
+        return coarse()
+    try:
+        return coarse_at(decode_plain(record.body), path)
+    except CorruptRecordError:
+        return coarse()
 
 
 class _Options(Struct, forbid_unknown_fields=True):

@@ -213,13 +213,17 @@ class MigrationAdaptor:
         Where the target has no indexes, is away or fails it is left out: whoever asks for the index
         when it is the store makes it then.
         """
+        if not self._capabilities.indexes:
+            raise UnsupportedError(
+                "the current store has no indexes", store=self.name, collection=collection
+            )
         await self.current.index(collection, path)
         if not (self.target.capabilities.indexes and self.connected.is_set()):
             return
         try:
             await self.target.index(collection, path)
-        except StoreError as error:
-            _logger.warning("the target has no index of %s yet: %s", name_of(path), error)
+        except Exception as error:  # noqa: BLE001  # of whatever kind, the target fails nobody
+            _logger.warning("the target has no index on %s yet: %r", name_of(path), error)
 
     async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
         return await self.current.count(collection, alive_at=alive_at)

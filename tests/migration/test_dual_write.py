@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from engines import IndexingMemory
 from faults import Pair, at_rest
 
 import aiostore
@@ -14,14 +15,25 @@ from aiostore.errors import (
     AlreadyExistsError,
     ConflictError,
     MigrationError,
+    StoreError,
     UnavailableError,
     UnsupportedError,
 )
 from aiostore.migration import MigrationAdaptor, backfill, finish, verify
-from aiostore.protocols import Absent, DocumentId, Exactly, Mark, Outcome, Purge, Record, Write
+from aiostore.protocols import (
+    Absent,
+    DocumentId,
+    Exactly,
+    Mark,
+    Outcome,
+    Purge,
+    Record,
+    Sort,
+    Write,
+)
 from aiostore.sending import Retries
 from aiostore.store import Store
-from aiostore.testing.faults import turns
+from aiostore.testing.faults import FaultyAdaptor, turns
 from aiostore.versions import VersionClock
 
 AT_ONCE = Retries(first_pause=timedelta(0), longest_pause=timedelta(0))
@@ -358,6 +370,58 @@ async def test_what_a_migration_does_not_do_yet_is_refused(pair: Pair) -> None:
         assert pair.equal()
         assert await migration.count("c") == 2
         assert await store.collections() == ["c"]
+
+
+async def test_orders_and_indexes_are_the_current_stores(caplog: pytest.LogCaptureFixture) -> None:
+    """An index is made in both stores, so that the target has it when it takes over."""
+    for able in (True, False):
+        current, target = IndexingMemory(), IndexingMemory(indexes=able)
+        async with Store(MigrationAdaptor(current, target, name="test")) as store:
+            assert store.capabilities.indexes
+            people = store.collection("people", indexes=["email"])
+            await people.put_many({"a": {"email": "x"}, "b": {"email": "w"}})
+            await people.ensure_indexes()
+            answer = people.find(order_by="email", limit=1, allow_scan=False)
+            assert [document.key async for document in answer] == ["b"]
+        assert current.scans[-1].order == Sort(("email",))
+        assert current.made == [("people", ("email",))]
+        assert target.begun == current.made * able
+    assert caplog.messages == []
+
+
+async def test_a_current_store_without_indexes_has_none_in_a_migration() -> None:
+    """Whatever the target can."""
+    pair = MigrationAdaptor(MemoryAdaptor(), IndexingMemory(), name="test")
+    async with Store(pair) as store:
+        assert not store.capabilities.indexes
+        with pytest.raises(UnsupportedError, match="no indexes"):
+            await pair.index("people", ("email",))
+
+
+@pytest.mark.parametrize("error", [StoreError("no room"), ZeroDivisionError("a fault")])
+async def test_an_index_that_the_target_cannot_make_fails_nothing(
+    caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    """It is logged, and made when the target is asked for it as the store."""
+    current, target = IndexingMemory(), IndexingMemory()
+    target.errors = [error]
+    async with Store(MigrationAdaptor(current, target, name="test")) as store:
+        await store.collection("people", indexes=["email"]).ensure_indexes()
+    assert (current.made, target.made) == ([("people", ("email",))], [])
+    [told] = caplog.messages
+    assert told == f"the target has no index on F.email yet: {error!r}"
+
+
+async def test_a_target_that_is_away_is_asked_for_no_index() -> None:
+    """Until it is connected."""
+    current, target = IndexingMemory(), IndexingMemory()
+    faulty = FaultyAdaptor(target)
+    faulty.down = True
+    migration = MigrationAdaptor(current, faulty, name="test", rest=timedelta(0))
+    async with Store(migration) as store:
+        people = store.collection("people", indexes=["email"])
+        await people.ensure_indexes()
+        assert (current.made, target.begun) == ([("people", ("email",))], [])
 
 
 async def test_a_finished_migration_writes_no_more(pair: Pair) -> None:

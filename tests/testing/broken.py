@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.conditions import decide, is_doomed, place_of
-from aiostore.errors import TooLargeError, UnsupportedError
-from aiostore.filters import Compare, Filter, Not, Text, matches
+from aiostore.errors import StoreError, TooLargeError, UnsupportedError
+from aiostore.filters import Compare, Filter, Not, Path, Text, matches, value_at
+from aiostore.orders import Coarse, coarse_at
 from aiostore.protocols import (
     Absent,
     Adaptor,
@@ -25,6 +26,7 @@ from aiostore.protocols import (
     Purge,
     Record,
     Scan,
+    Sort,
     Write,
 )
 from aiostore.testing import Harness
@@ -156,7 +158,10 @@ class SortsAsUTF16(MemoryAdaptor):
 
     async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
         async for chunk in super().scan(request):
-            yield sorted(chunk, key=lambda record: record.id.key.encode("utf-16-be"))
+            if request.order is not None:
+                yield chunk
+            else:
+                yield sorted(chunk, key=lambda record: record.id.key.encode("utf-16-be"))
 
 
 class YieldsEmptyChunks(MemoryAdaptor):
@@ -200,6 +205,10 @@ class ScansByOffset(MemoryAdaptor):
     """Asks for the next chunk by how many records came before it."""
 
     async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        if request.order is not None:
+            async for chunk in super().scan(request):
+                yield chunk
+            return
         offset = 0
         while chunk := (await _everything(super().scan(request)))[offset : offset + request.chunk]:
             yield chunk
@@ -310,6 +319,137 @@ class ResumesByOffset(MemoryAdaptor):
         else:
             async for chunk in super().scan(request):
                 yield chunk
+
+
+# Orders and indexes.
+
+
+class TrimsTexts(MemoryAdaptor):
+    """Sorts texts as if they had no spaces at their ends."""
+
+    async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        if request.order is None:
+            async for chunk in super().scan(request):
+                yield chunk
+            return
+        path, descending = request.order.path, request.order.descending
+        found = await _everything(super().scan(request))
+        found.sort(key=lambda one: _trimmed(coarse_at(_value(one), path)), reverse=descending)
+        for start in range(0, len(found), request.chunk):
+            yield found[start : start + request.chunk]
+
+
+class StartsByWholeTexts(MemoryAdaptor):
+    """Compares the whole of a text to the beginning that an order is to start at."""
+
+    async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        async for chunk in super().scan(request):
+            kept = [one for one in chunk if not self._is_longer(one, request.order)]
+            if kept:
+                yield kept
+
+    def _is_longer(self, record: Record, order: Sort | None) -> bool:
+        if order is None or order.start is None or not order.descending:
+            return False
+        value = value_at(_value(record), order.path)
+        return isinstance(value, str) and order.start.rank == 4 and value > order.start.text
+
+
+class TakesPrefixesForPatterns(MemoryAdaptor):
+    """Looks for a prefix by LIKE in its ordered scans."""
+
+    async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        if request.order is not None:
+            request = replace(request, prefix=request.prefix.partition("%")[0])
+        async for chunk in super().scan(request):
+            yield chunk
+
+
+class OrdersByOffset(MemoryAdaptor):
+    """Asks for the next chunk of an order by how many records came before it."""
+
+    async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        if request.order is None:
+            async for chunk in super().scan(request):
+                yield chunk
+            return
+        offset = 0
+        while found := (await _everything(super().scan(request)))[offset : offset + request.chunk]:
+            yield found
+            offset += request.chunk
+
+
+class OrdersHundreds(MemoryAdaptor):
+    """Sorts no more than so many."""
+
+    async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        count = 0
+        async for chunk in super().scan(request):
+            count += len(chunk)
+            if request.order is not None and count > 400:
+                return
+            yield chunk
+
+
+class _Indexing(MemoryAdaptor):
+    """Says that it has indexes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.indexed: dict[tuple[str, Path], list[Record]] = {}
+
+    @property
+    def capabilities(self) -> Capabilities:
+        kinds = frozenset({"compare", "in", "prefix", "and"})
+        return replace(super().capabilities, indexes=True, filters=kinds)
+
+    async def index(self, collection: str, path: Path, /) -> None:
+        records = self._collections.get(collection, {})
+        self.indexed.setdefault((collection, path), list(records.values()))
+
+    async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        async for chunk in super().scan(request):
+            kept = [
+                one
+                for one in chunk
+                if request.where is None or (one.body and matches(request.where, _value(one)))
+            ]
+            if kept:
+                yield kept
+
+
+class IndexesOnce(_Indexing):
+    """Makes an index that is there already, and fails; but not after a moment."""
+
+    async def index(self, collection: str, path: Path, /) -> None:
+        there = (collection, path) in self.indexed
+        await super().index(collection, path)
+        if there:
+            raise StoreError("the index exists already")
+
+
+class LeavesIndexesAsTheyWere(_Indexing):
+    """Finds by an index what stood there when it was made."""
+
+    async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        then = {
+            record.id.key: record
+            for (collection, _), records in self.indexed.items()
+            for record in records
+            if collection == request.collection
+        }
+        by_index = isinstance(request.where, Compare)
+        async for chunk in super().scan(request):
+            kept = [one for one in chunk if not by_index or then.get(one.id.key, one) == one]
+            if kept:
+                yield kept
+
+
+class PretendsToIndex(MemoryAdaptor):
+    """Has no indexes, and makes none without a word."""
+
+    async def index(self, collection: str, path: Path, /) -> None:
+        pass
 
 
 # Expiry and purging.
@@ -586,6 +726,14 @@ BROKEN: dict[type[MemoryAdaptor], str] = {
     WritesBeforeItKnows: "transactions-none",
     ChecksNoMarks: "transactions-marks",
     ChecksAfterwards: "transactions-one_of_rivals",
+    TrimsTexts: "orders-coarse",
+    StartsByWholeTexts: "orders-start",
+    TakesPrefixesForPatterns: "orders-prefix_and_where",
+    OrdersByOffset: "orders-writes_meanwhile",
+    OrdersHundreds: "orders-first",
+    IndexesOnce: "indexes-made",
+    LeavesIndexesAsTheyWere: "indexes-answers",
+    PretendsToIndex: "indexes-lacking",
     NormalizesKeys: "keys-hostile_keys",
     FoldsCollections: "keys-collections_are_apart",
     RoundsNumbers: "values-round_trip",
@@ -633,6 +781,10 @@ def _with(write: Write, **changes: Callable[[Any], Any]) -> Write:
     """The same write with some fields of its record changed."""
     changed = {name: change(getattr(write.record, name)) for name, change in changes.items()}
     return replace(write, record=replace(write.record, **changed))
+
+
+def _trimmed(place: Coarse) -> Coarse:
+    return place._replace(text=place.text.rstrip(" "))
 
 
 def _value(record: Record) -> dict[str, Any]:

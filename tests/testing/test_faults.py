@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from engines import IndexingMemory
 from msgspec.structs import replace
 
 from aiostore.adaptors.memory import MemoryAdaptor
@@ -217,3 +218,18 @@ def test_it_looks_like_what_it_stands_before() -> None:
     memory = MemoryAdaptor("memory:mine")
     faulty = FaultyAdaptor(memory)
     assert (faulty.name, faulty.capabilities) == (memory.name, memory.capabilities)
+
+
+async def test_an_index_is_forwarded_or_fails() -> None:
+    """As every other call; the adaptor's own answer comes through."""
+    engine = IndexingMemory()
+    faulty = FaultyAdaptor(engine)
+    await faulty.index("c", ("v",))
+    faulty.down = True
+    with pytest.raises(UnavailableError, match="down"):
+        await faulty.index("c", ("w",))
+    faulty.down = False
+    faulty.loses_answers = True
+    with pytest.raises(UnavailableError, match="lost"):
+        await faulty.index("c", ("x",))
+    assert engine.made == [("c", ("v",)), ("c", ("x",))]

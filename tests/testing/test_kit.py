@@ -22,7 +22,7 @@ from aiostore.testing.expectations import (
 TOPICS = {
     *("reads", "writes", "conditions", "batches", "scans", "queries", "pages", "expiry"),
     *("purging", "transactions", "keys", "values", "lifecycle", "concurrency", "cancellation"),
-    *("errors", "capabilities"),
+    *("errors", "capabilities", "orders", "indexes"),
 }
 ACROSS = "linearizability"
 """A topic that holds several promises at once; its wrong adaptors are in its own tests."""

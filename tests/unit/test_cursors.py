@@ -1,4 +1,5 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from math import inf, nan
 
 import pytest
 from hypothesis import given
@@ -6,22 +7,17 @@ from hypothesis import strategies as st
 
 from aiostore.cursors import Place, _checksum, fingerprint, to_cursor, to_place
 from aiostore.errors import InvalidValueError
-from aiostore.filters import Scalar
+from aiostore.filters import MISSING, Scalar, rank_of
+from aiostore.testing.strategies import scalars
 
 QUERY = fingerprint("users", "by age")
 PLACE = Place(((3, 42), (4, "Rome")), "alice")
 CURSOR = to_cursor(PLACE, QUERY)
 
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False)
-    | st.text()
-)
+places_of_values = scalars().map(rank_of) | st.sampled_from([rank_of(MISSING), rank_of([])])
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), scalars)), st.text())
+@given(st.lists(places_of_values), st.text())
 def test_a_place_comes_back(values: list[tuple[int, Scalar]], key: str) -> None:
     """Every place comes back exactly, as text that a URL can hold."""
     place = Place(tuple(values), key)
@@ -70,6 +66,16 @@ def test_a_forged_cursor_is_refused(place: bytes) -> None:
     forged = _signed(empty[13:25] + place)
     with pytest.raises(InvalidValueError, match="is no cursor, or was altered"):
         to_place(forged, QUERY, 0)
+
+
+@pytest.mark.parametrize(
+    "ranked",
+    [(3, nan), (3, inf), (3, 2**63), (3, "1"), (4, 1), (4, "\0"), (2, 1), (6, 0), (0, "a")],
+)
+def test_a_forged_value_is_refused(ranked: tuple[int, Scalar]) -> None:
+    """No engine is sent what no document could hold."""
+    with pytest.raises(InvalidValueError, match="is no cursor, or was altered"):
+        to_place(to_cursor(Place((ranked,), "k"), QUERY), QUERY, 1)
 
 
 def test_a_cursor_has_as_many_values_as_the_query_sorts_by() -> None:

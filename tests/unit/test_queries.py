@@ -16,8 +16,8 @@ from aiostore.errors import (
     UnsupportedError,
 )
 from aiostore.filters import And, Compare, Filter, Order, Text
+from aiostore.plans import OrderBy
 from aiostore.protocols import Capabilities, DocumentId, Newer, Record, Scan, Write
-from aiostore.queries import OrderBy
 from aiostore.store import Store
 from aiostore.testing import ManualClock
 from aiostore.versions import VersionClock
@@ -50,9 +50,11 @@ class Engine(MemoryAdaptor):
 
     async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
         self.asked.append(request)
-        async for chunk in super().scan(request):
-            yield chunk
-        self.after_scan()
+        try:
+            async for chunk in super().scan(request):
+                yield chunk
+        finally:
+            self.after_scan()
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from aiostore.protocols import (
     Purge,
     Record,
     Scan,
+    Sort,
     Write,
 )
 from aiostore.sending import Retries, Sender
@@ -364,12 +365,16 @@ class Breaking(MemoryAdaptor):
         self.breaks: list[int] = []
         self.step = 0
         self.begun: list[str | None] = []
+        self.orders: list[Sort | None] = []
+        self.sizes: list[int] = []
         self.open_scans = 0
         self.failures = 0
         self.purged: list[Purge] = []
 
     async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
         self.begun.append(request.start_after)
+        self.orders.append(request.order)
+        self.sizes.append(request.chunk)
         self.open_scans += 1
         try:
             async with aclosing(super().scan(request)) as chunks:
@@ -424,6 +429,56 @@ async def test_a_scan_goes_on_where_it_broke_off(breaking: Breaking) -> None:
     assert await keys_of(sender.scan(Scan("c", chunk=3))) == list("0123456789")
     assert breaking.begun == [None] * 3 + ["2"] * 3 + ["8"] * 2 + ["9"]
     assert breaking.open_scans == 0
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("alike", [1, 3, 10, 40])
+async def test_an_ordered_scan_goes_on_from_the_place_that_it_had_come_to(
+    alike: int, *, descending: bool
+) -> None:
+    """Nothing is left out; what stands near that place comes again, and what is before it not."""
+    breaking = Breaking()
+    places = [number // alike - 3 + 1e-15 * number for number in range(40)]
+    bodies = [f'{{"v":{place}}}' for place in places]
+    await breaking.write([put(f"k{number:02}", body) for number, body in enumerate(bodies)])
+    await breaking.write([put("bad", "{"), put("tombstone", None)])
+    breaking.breaks = [2, 4, 7, 9, 11, 14, 18, 19, 21]
+    sort = Sort(("v",), descending)
+    keys = await keys_of(Sender(breaking, AT_ONCE).scan(Scan("c", chunk=4, order=sort)))
+    assert {f"k{number:02}" for number in range(40)} <= set(keys)
+    assert breaking.open_scans == 0
+    starts = [order.start for order in breaking.orders if order is not None]
+    reached = [start for start in starts if start is not None]
+    assert reached == sorted(reached, reverse=descending)
+    assert len(keys) <= 42 + len(reached) * (alike + 2)
+
+
+async def test_an_ordered_scan_of_what_is_all_alike_comes_to_an_end(breaking: Breaking) -> None:
+    """Though it breaks off after every chunk: each one is larger than the one before."""
+    breaking.breaks = [2, 4, 6, 8, 10]
+    scan = Sender(breaking, AT_ONCE).scan(Scan("c", chunk=1, order=Sort(("v",))))
+    assert {*"0123456789"} <= set(await keys_of(scan))
+    assert breaking.sizes == [1, 1, 2, 4, 8, 16]
+
+
+async def test_an_ordered_scan_that_gets_nowhere_comes_to_an_end(breaking: Breaking) -> None:
+    """With an error, if the engine yields everything and then breaks off, each time."""
+    breaking.breaks = list(range(2, 999, 2))
+    scan = Sender(breaking, AT_ONCE).scan(Scan("c", chunk=100, order=Sort(("v",))))
+    with pytest.raises(UnavailableError, match="again and again at the same place"):
+        await keys_of(scan)
+    assert len(breaking.sizes) == 18
+
+
+async def test_an_ordered_scan_that_yields_no_document_begins_anew() -> None:
+    """A tombstone, or a document that cannot be read, stands at no place."""
+    breaking = Breaking()
+    await breaking.write([put("bad", "{"), put("tombstone", None), put("k", '{"v":1}')])
+    breaking.breaks = [2, 4]
+    keys = await keys_of(Sender(breaking, AT_ONCE).scan(Scan("c", chunk=1, order=Sort(("v",)))))
+    assert set(keys) == {"bad", "tombstone", "k"}
+    assert [order.start for order in breaking.orders if order] == [None] * 3
+    assert breaking.sizes == [1, 2, 4]
 
 
 async def test_a_scan_comes_to_an_end(breaking: Breaking) -> None:

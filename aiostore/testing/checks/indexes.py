@@ -1,0 +1,115 @@
+"""Indexes: they make queries fast, and change no answer."""
+
+import asyncio
+from typing import Any
+
+from aiostore.collection import Collection
+from aiostore.errors import UnsupportedError
+from aiostore.filters import F, Filter, matches
+from aiostore.protocols import Scan
+from aiostore.testing.check import check
+from aiostore.testing.expectations import expect, expect_equal, expect_error
+from aiostore.testing.harness import Harness
+from aiostore.testing.questions import ordered
+from aiostore.testing.records import record, scanned, write_all
+
+_INDEXES = ["v", "in.v"]
+_VALUES: list[Any] = [
+    *(None, True, False, 0, 1, 1.0, -0.0, 0.5, 2**53, 2**53 + 1, 2**63 - 1, 1e300, [], {"v": 1}),
+    *("", "a", "A", "a ", "ab", "é", "e\u0301", "\uffff", "😀", "x" * 128, "x" * 200),
+    *("y" * 9000 + "a", "y" * 9000 + "b"),
+]
+_FILTERS: list[Filter] = [
+    *(F.v == value for value in _VALUES if not isinstance(value, list | dict)),
+    *(F["in"].v == value for value in (None, False, 1, "a", "x" * 200, "nothing")),
+    *(F.v > 0, F.v <= 2**53, (F.v >= "a") & (F.v < "b"), F.v.in_([1, "a", None, "nothing"])),
+    *(F.v.prefix("a"), F.v.prefix("x" * 150), F["in"].v.prefix(""), ~(F.v == 1), F.v != "a"),
+]
+
+
+@check(needs=("indexes",))
+async def check_made(harness: Harness) -> None:
+    """An index is made of whatever is there, twice and by several at once; then it is in use."""
+    collection, empty = harness.collection(), harness.collection()
+    async with harness.adaptor() as adaptor, harness.adaptor() as another:
+        written = [
+            record(collection, f"k{number}", 1, body=body)
+            for number, body in enumerate(['{"v":1}', '{"v":"a"}', "{}", None, '{"v":[1]}'])
+        ]
+        await write_all(adaptor, written)
+        one_or_two = (adaptor, another if adaptor.capabilities.shared else adaptor)
+        await adaptor.index(empty, ("v",))
+        await asyncio.gather(*(one.index(collection, ("v",)) for one in one_or_two))
+        await adaptor.index(collection, ("v",))
+        await asyncio.gather(
+            adaptor.index(collection, ("in", "v")), adaptor.index(collection, ("w",))
+        )
+        expect_equal(await scanned(adaptor, Scan(collection)), written, "what is there")
+
+
+@check(needs=("indexes",))
+async def check_answers(harness: Harness) -> None:
+    """What is found by an index is what matches, before and after documents are written."""
+    stored: dict[str, dict[str, Any]] = {
+        f"k{number:02}": {"v": value, "in": {"v": value}} for number, value in enumerate(_VALUES)
+    }
+    stored |= {"k90": {}, "k91": {"v": 7, "in": 7}}
+    async with harness.store() as store:
+        documents = store.collection(harness.collection(), indexes=_INDEXES)
+        await documents.put_many(stored)
+        await documents.ensure_indexes()
+        await _expect_answers(documents, stored)
+        keys = sorted(stored)
+        for key, other in zip(keys, reversed(keys[::2]), strict=False):
+            stored[key] = stored[other]
+            await documents.put(key, stored[key])
+        for key in keys[::5]:
+            await documents.delete(key)
+            del stored[key]
+        await documents.put_many(added := {f"n{key}": stored[key] for key in sorted(stored)[:9]})
+        stored |= added
+        await documents.ensure_indexes()
+        await _expect_answers(documents, stored)
+
+
+@check(lacks=("indexes",))
+async def check_lacking(harness: Harness) -> None:
+    """Without the capability `index` raises `UnsupportedError`; declaring indexes does no harm."""
+    name = harness.collection()
+    async with harness.adaptor() as adaptor:
+        with expect_error(UnsupportedError, "there are no indexes") as caught:
+            await adaptor.index(name, ("v",))
+        expect_equal(caught.error.store, adaptor.name, "the store that the error names")
+    async with harness.store() as store:
+        documents = store.collection(name, indexes=_INDEXES)
+        await documents.put("k", {"v": 1})
+        await documents.ensure_indexes()
+        plan = documents.explain(F.v == 1)
+        expect(plan.scans, "without indexes a filter scans")
+        expect_equal(plan.missing_indexes, (("v",),), "the indexes that it misses")
+        found = [document.key async for document in documents.find(F.v == 1)]
+        expect_equal(found, ["k"], "the answer without indexes")
+
+
+async def _expect_answers(
+    documents: Collection[dict[str, Any]], stored: dict[str, dict[str, Any]]
+) -> None:
+    for where in _FILTERS:
+        expected = [key for key in sorted(stored) if matches(where, stored[key])]
+        found = [document.key async for document in documents.find(where)]
+        expect_equal(found, expected, f"the answer to {where}")
+        expect_equal(await documents.count(where), len(expected), f"the count of {where}")
+    for path in (("v",), ("in", "v")):
+        for descending in (False, True):
+            expected = ordered(stored, [(path, descending)])
+            order_by = "-" * descending + ".".join(path)
+            for limit in (1, 5, 1000):
+                answer = documents.find(order_by=order_by, limit=limit)
+                found = [document.key async for document in answer]
+                expect_equal(found, expected[:limit], f"the first {limit} by {order_by}")
+            found = [
+                document.key
+                async for document in documents.find(F.v >= 0, order_by=order_by, limit=5)
+            ]
+            expected = [key for key in expected if matches(F.v >= 0, stored[key])]
+            expect_equal(found, expected[:5], f"the first of a range by {order_by}")
