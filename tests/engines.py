@@ -7,8 +7,9 @@ from contextlib import aclosing
 from msgspec.structs import replace
 
 from aiostore.adaptors.memory import MemoryAdaptor
+from aiostore.codecs import decode_plain
 from aiostore.errors import StoreError, UnavailableError
-from aiostore.filters import Path
+from aiostore.filters import Filter, Path, matches
 from aiostore.protocols import (
     Absent,
     Capabilities,
@@ -139,7 +140,7 @@ def _lose_answer(fate: str) -> None:
 
 
 class IndexingMemory(MemoryAdaptor):
-    """Memory that says it has indexes and narrows scans down, and remembers what it was asked.
+    """Memory that narrows scans down and says it has indexes, and remembers what it was asked.
 
     Attributes:
         gate: the making of an index waits for it; open at first.
@@ -181,5 +182,13 @@ class IndexingMemory(MemoryAdaptor):
         self.scans.append(request)
         async with aclosing(super().scan(request)) as chunks:
             async for chunk in chunks:
-                self.chunks += 1
-                yield chunk
+                kept = [one for one in chunk if _is_wanted(one, request.where)]
+                if kept:
+                    self.chunks += 1
+                    yield kept
+
+
+def _is_wanted(record: Record, where: Filter | None) -> bool:
+    if where is None:
+        return True
+    return record.body is not None and matches(where, decode_plain(record.body))

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from broken import BROKEN, harness_of
+from engines import IndexingMemory
 
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.errors import ConflictError, NotFoundError
@@ -49,9 +50,10 @@ def test_every_topic_has_a_wrong_adaptor() -> None:
     assert {name.partition("-")[0] for name in BROKEN.values()} == TOPICS
 
 
-async def test_passes_what_is_right() -> None:
-    """The reference adaptor fails nothing, and what does not apply says why."""
-    adaptor = MemoryAdaptor()
+@pytest.mark.parametrize("kind", [MemoryAdaptor, IndexingMemory])
+async def test_passes_what_is_right(kind: type[MemoryAdaptor]) -> None:
+    """The reference adaptor fails nothing, and what does not apply says why; nor does a finer."""
+    adaptor = kind()
     results = [result async for result in run_checks(Harness(lambda: adaptor))]
     assert {result.outcome for result in results} == {"passed", "skipped"}
     skipped = [result.detail for result in results if result.outcome == "skipped"]

@@ -1,6 +1,7 @@
 """Indexes: they make queries fast, and change no answer."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 from aiostore.collection import Collection
@@ -31,15 +32,18 @@ _FILTERS: list[Filter] = [
 async def check_made(harness: Harness) -> None:
     """An index is made of whatever is there, twice and by several at once; then it is in use."""
     collection, empty = harness.collection(), harness.collection()
-    async with harness.adaptor() as adaptor, harness.adaptor() as another:
+    async with AsyncExitStack() as opened:
+        adaptor = await opened.enter_async_context(harness.adaptor())
+        both = [adaptor]
+        if adaptor.capabilities.shared:
+            both.append(await opened.enter_async_context(harness.adaptor()))
         written = [
             record(collection, f"k{number}", 1, body=body)
             for number, body in enumerate(['{"v":1}', '{"v":"a"}', "{}", None, '{"v":[1]}'])
         ]
         await write_all(adaptor, written)
-        one_or_two = (adaptor, another if adaptor.capabilities.shared else adaptor)
         await adaptor.index(empty, ("v",))
-        await asyncio.gather(*(one.index(collection, ("v",)) for one in one_or_two))
+        await asyncio.gather(*(one.index(collection, ("v",)) for one in (*both, adaptor)))
         await adaptor.index(collection, ("v",))
         await asyncio.gather(
             adaptor.index(collection, ("in", "v")), adaptor.index(collection, ("w",))

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from aiostore.filters import Compare, Exists, Order, Path, kinds_of
+from aiostore.filters import Compare, Exists, Filter, Order, Path, kinds_of, matches
 from aiostore.orders import Coarse, coarse, coarse_at, is_beyond
 from aiostore.protocols import Adaptor, Newer, Record, Scan, Sort, Write
 from aiostore.testing.check import check
@@ -73,14 +73,14 @@ async def check_prefix_and_where(harness: Harness) -> None:
     async with harness.adaptor() as adaptor:
         await write_all(adaptor, [*written, record(collection, "a%t", 1, body=None)])
         declared = adaptor.capabilities.filters
-        filters: list[Compare | Exists] = [
+        filters: list[Filter] = [
             Compare(("v",), ">=", 3),
             Compare(("n",), "==", 1),
             Exists(("n",)),
         ]
         possible = [where for where in filters if kinds_of(where) <= declared]
         for where in (None, *possible):
-            matching = [one for one in written if where is None or _matches(where, one)]
+            matching = [one for one in written if where is None or matches(where, _decoded(one))]
             for prefix in ("", "a%", "A", "é", "no such key"):
                 wanted = [one for one in matching if one.id.key.startswith(prefix)]
                 for sort in (Sort(("n",)), Sort(("v",), descending=True, start=coarse(8))):
@@ -194,13 +194,6 @@ def _from(records: Sequence[Record], sort: Sort) -> list[Record]:
 
 def _place(one: Record, path: Path) -> Coarse:
     return coarse_at(_decoded(one), path)
-
-
-def _matches(where: Compare | Exists, one: Record) -> bool:
-    value = _decoded(one)[where.path[0]]
-    if isinstance(where, Exists):
-        return True
-    return bool(value >= where.value if where.operator == ">=" else value == where.value)
 
 
 def _decoded(one: Record) -> dict[str, Any]:
