@@ -50,7 +50,7 @@ Item = TypeVar("Item")
 AnyError = TypeVar("AnyError", bound=Exception)
 
 _MOST_IN_VAIN = 16
-"""So often an ordered scan is begun again at one place, with chunks that double each time."""
+"""So often an ordered scan is begun again where it was before, and its chunks doubled each time."""
 
 _MISSES = 2
 """After so many calls in a row without an answer it is the engine that is away."""
@@ -321,7 +321,6 @@ class _Walk:
             self._in_vain += 1
             self._rest = replace(rest, chunk=rest.chunk * 2)
         else:
-            self._in_vain = 0
             self._rest = replace(rest, order=replace(rest.order, start=start))
 
 

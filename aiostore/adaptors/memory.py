@@ -142,23 +142,26 @@ class MemoryAdaptor:
 
 
 def _sorted(records: Iterable[Record], order: Sort) -> list[Record]:
-    """Those from the order's start on, in its order, and where they are alike in the opposite one.
+    """Those from the order's start on, in its order; where they are alike, the first comes last.
 
     So who relies on more than the coarse order is found out here.
     """
-    found = sorted(
-        ((_place_of(one, order.path), one) for one in records),
-        key=itemgetter(0),
-        reverse=order.descending,
-    )
+    places = ((_place_of(one, order.path), one) for one in records)
+    found = [pair for pair in places if _is_from(pair[0], order)]
+    found.sort(key=itemgetter(0), reverse=order.descending)
     runs: list[list[tuple[Coarse, Record]]] = []
-    for place, record in found:
-        if order.start is not None and is_beyond(order.start, place, descending=order.descending):
-            continue
-        if not runs or is_beyond(place, runs[-1][0][0], descending=order.descending):
+    for pair in found:
+        if not runs or is_beyond(pair[0], runs[-1][0][0], descending=order.descending):
             runs.append([])
-        runs[-1].append((place, record))
-    return [record for run in runs for _, record in reversed(run)]
+        runs[-1].append(pair)
+    return [record for first, *others in runs for _, record in (*others, first)]
+
+
+def _is_from(place: Coarse, order: Sort) -> bool:
+    """Whether the order's start is there, or before."""
+    if order.start is None:
+        return True
+    return place <= order.start if order.descending else place >= order.start
 
 
 def _place_of(record: Record, path: Path) -> Coarse:

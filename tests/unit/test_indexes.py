@@ -241,6 +241,7 @@ async def test_a_store_without_indexes_makes_none() -> None:
         (F.email > "a", {"order_by": "email"}, [EMAIL], False),
         (F.email > "a", {"order_by": "age"}, [EMAIL], False),
         (F.email > "a", {"order_by": "age", "limit": 1}, [EMAIL], True),
+        (F.email > "a", {"order_by": F["odd name"], "limit": 1}, [EMAIL], True),
         (F.email > "a", {"order_by": "address.city", "limit": 1}, [EMAIL, CITY], True),
         (None, {"prefix": "k"}, [], False),
     ],

@@ -239,8 +239,20 @@ async def test_what_the_engine_confuses_is_put_right(
         assert keys == expected
 
 
+@pytest.mark.parametrize("number", [1.0, -1.0, 2.0**53])
+async def test_an_answer_waits_until_the_scan_is_clearly_beyond_it(number: float) -> None:
+    """A number that is a little smaller may still come behind one that is a little larger."""
+    values = [nextafter(number, inf), number, nextafter(number, -inf)]
+    async with Store(MemoryAdaptor()) as store:
+        documents = store.collection("c")
+        await documents.put_many({f"k{n}": {"v": value} for n, value in enumerate(values)})
+        for limit in (1, 2):
+            assert await found(documents, order_by="v", limit=limit) == ["k2", "k1"][:limit]
+            assert await found(documents, order_by="-v", limit=limit) == ["k0", "k1"][:limit]
+
+
 async def test_memory_keeps_to_the_coarse_order_alone() -> None:
-    """What is alike there comes in the opposite order, so that nobody can rely on more."""
+    """Of what is alike there the first comes last, so that nobody can rely on more."""
     values = [1, nextafter(1, 2), 1 + 1e-12, "x" * 128 + "a", "x" * 128 + "b", None]
     engine = MemoryAdaptor()
     async with Store(engine) as store:
