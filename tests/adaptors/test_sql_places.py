@@ -5,24 +5,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from place_ranges import is_within
 
 from aiostore.adaptors.sql._filters import Leaf
 from aiostore.adaptors.sql._places import BOOLEAN, NULL, NUMBER, TEXT, Range, bounds
 from aiostore.filters import F, In, matches
-from aiostore.orders import Coarse, coarse_at
+from aiostore.orders import coarse_at
 from aiostore.testing.strategies import documents, filters
 
 LEAVES = {"compare", "in", "prefix", "contains", "exists"}
-
-
-def is_within(place: Coarse, one: Range) -> bool:
-    """Whether a place is within a range."""
-    value: Any = place.text if place.rank == TEXT else place.number
-    low: Any = -inf if one.low is None else one.low
-    high: Any = inf if one.high is None else one.high
-    if place.rank == TEXT:
-        low, high = one.low or "", one.high or chr(0x10FFFF) * 200
-    return place.rank == one.rank and low <= value <= high
 
 
 def check_ranges(leaf: Leaf, document: Any) -> None:

@@ -5,22 +5,36 @@ hold literals alone, and are neither NULL nor an error whatever the body is: wha
 cannot read sorts as missing.
 """
 
-from collections.abc import Iterable
-from itertools import groupby
+from collections.abc import Iterable, Sequence
+from itertools import groupby, takewhile
 from math import isfinite
-from typing import Any, NamedTuple
+from operator import ge, gt, le, lt
+from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, and_, false, or_
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Integer,
+    Text,
+    and_,
+    false,
+    literal_column,
+    or_,
+    tuple_,
+)
 
 from aiostore.adaptors.sql._filters import Condition, Leaf
 from aiostore.filters import Compare, In, Operator, Prefix, Scalar
 from aiostore.keys import end_of_prefix
-from aiostore.orders import LONGEST_TEXT, RELATIVE_MARGIN, SMALLEST_MARGIN, coarse
+from aiostore.orders import LONGEST_TEXT, RELATIVE_MARGIN, SMALLEST_MARGIN, Coarse, coarse
 
 MISSING, NULL, BOOLEAN, NUMBER, TEXT, OTHER = range(6)
 """The ranks of a value's type; arrays and objects are all alike."""
 
 _MOST_RANGES = 50
+
+_Columns: TypeAlias = Sequence[ColumnElement[Any]]
+_Values: TypeAlias = tuple[Any, ...]
 
 
 class Place(NamedTuple):
@@ -48,6 +62,19 @@ class Range(NamedTuple):
     high: float | str | None = None
 
 
+class Stretch(NamedTuple):
+    """Places that follow each other, as an index of the columns and the key yields them.
+
+    Attributes:
+        where: which they are.
+        order: what they are to be sorted by. In one of several parts, what is the same for all is
+            left out: SQLite would sort by it once more.
+    """
+
+    where: Condition
+    order: tuple[ColumnElement[Any], ...]
+
+
 def bounds(leaf: Leaf) -> list[Range] | None:
     """Ranges that hold the place of every document that matches; None if there are no such.
 
@@ -69,32 +96,118 @@ def bounds(leaf: Leaf) -> list[Range] | None:
 
 
 def within(place: Place, ranges: Iterable[Range]) -> Condition:
-    """The condition that a place is within one of the ranges, as an index of it is searched by."""
+    """The condition that a place is within one of the ranges, which an index is searched by.
+
+    For more than one range SQLite uses no index that holds a part of the documents: there, go
+    through their `stretches`.
+    """
     return or_(false(), *(_is_within(place, one) for one in ranges))
 
 
-def _is_within(place: Place, found: Range) -> Condition:
+def stretches(
+    place: Place,
+    key: ColumnElement[str],
+    ranges: Sequence[Range] | None = None,
+    *,
+    start: Coarse | None = None,
+    start_after: str | None = None,
+    descending: bool = False,
+    row_values: bool = False,
+) -> list[Stretch]:
+    """The coarse order and, where places are alike, the order of the keys, in parts.
+
+    One after another they are what `(rank, number, text, key) > (…)` gives at once; but SQLite and
+    MariaDB do not find that in an index. PostgreSQL does, and no parts: where columns are equal to
+    something, it takes the documents for so few that it sorts them rather than go by the index.
+
+    Args:
+        place: the columns of the field.
+        key: the documents' key.
+        ranges: which places, in order and not overlapping; None for all.
+        start: the place to begin at, as the database has it.
+        start_after: the key behind which to begin there; None for all that stand there.
+        descending: all of it the other way round, the keys too.
+        row_values: the database finds several columns, compared at once, in an index.
+    """
+    at: _Values = (*(start or ()), *([] if start_after is None else [start_after]))
+    columns = (*place, key)
+    parts: Sequence[Range | None] = (None,) if ranges is None else ranges
+    return [
+        stretch
+        for one in (reversed(parts) if descending else parts)
+        for stretch in _stretches_of(columns, one, at, descending=descending, row_values=row_values)
+    ]
+
+
+def inline(value: str | float) -> ColumnElement[Any]:
+    """The value as a literal of the statement: an index is used where its columns stand as made."""
+    if isinstance(value, str):
+        return literal_column("'" + value.replace("'", "''") + "'", Text)
+    return literal_column(repr(value), Integer if isinstance(value, int) else Double)
+
+
+def _is_within(place: Place, one: Range) -> Condition:
     """With every column that is known, so that an index gives one place's documents in order."""
-    rank, low, high = found
-    ranked = place.rank == rank
+    first, last = _ends(one)
+    alike = _length_alike(first, last)
+    known = [column == value for column, value in zip(place, first[:alike], strict=False)]
+    above = [place[alike] >= value for value in first[alike : alike + 1]]
+    below = [place[alike] <= value for value in last[alike : alike + 1]]
+    return and_(*known, *above, *below)
+
+
+def _stretches_of(
+    columns: _Columns, one: Range | None, at: _Values, *, descending: bool, row_values: bool
+) -> list[Stretch]:
+    first, last = _ends(one)
+    begin, end = (last, first) if descending else (first, last)
+    behind, not_before, not_behind = (lt, le, ge) if descending else (gt, ge, le)
+    if at and behind(at[: len(end)], end):
+        return []
+    if not at or behind(begin, at[: len(begin)]):
+        at, ahead = begin, not_before
+    else:
+        ahead = behind if len(at) == len(columns) else not_before
+    order = tuple(column.desc() if descending else column for column in columns)
+    if row_values:
+        start, stop = ahead(_row(columns, at), at), not_behind(_row(columns, end), end)
+        return [Stretch(and_(start, stop), order)]
+
+    alike = _length_alike(begin, end)
+    known = [column == value for column, value in zip(columns, end[:alike], strict=False)]
+    stops = [not_behind(columns[alike], value) for value in end[alike : alike + 1]]
+    found = []
+    for position in reversed(range(alike, len(at))):
+        same = [columns[other] == at[other] for other in range(alike, position)]
+        compare = ahead if position == len(at) - 1 else behind
+        start = compare(columns[position], at[position])
+        rest = stops if position == alike else []
+        found.append(Stretch(and_(*known, *same, start, *rest), order[position:]))
+    return found or [Stretch(and_(*known, *stops), order[alike:])]
+
+
+def _row(columns: _Columns, values: _Values) -> Any:
+    return tuple_(*columns[: len(values)])
+
+
+def _ends(one: Range | None) -> tuple[_Values, _Values]:
+    """The first columns of its first and of its last place, as far as they are known."""
+    if one is None:
+        return (MISSING,), (OTHER,)
+    rank, low, high = one
     if rank == NULL:
-        return and_(ranked, place.number == 0.0, place.text == "")
-    if rank == TEXT:
-        return and_(ranked, place.number == 0.0, *_is_between(place.text, low, high))
-    if rank == BOOLEAN:
-        ranked = and_(ranked, place.text == "")
-    return and_(ranked, *_is_between(place.number, low, high))
+        return coarse(None), coarse(None)
+    before: _Values = (rank, 0.0) if rank == TEXT else (rank,)
+    behind: _Values = ("",) if rank == BOOLEAN else ()
+    return (
+        before if low is None else (*before, low, *behind),
+        before if high is None else (*before, high, *behind),
+    )
 
 
-def _is_between(
-    column: ColumnElement[float] | ColumnElement[str],
-    low: float | str | None,
-    high: float | str | None,
-) -> list[Condition]:
-    if low == high and low is not None:
-        return [column == low]
-    bounds = [] if low is None else [column >= low]
-    return bounds if high is None else [*bounds, column <= high]
+def _length_alike(one: _Values, other: _Values) -> int:
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _range_of(operator: Operator, value: Scalar) -> Range:

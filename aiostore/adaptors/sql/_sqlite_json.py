@@ -14,13 +14,14 @@ So a float is compared with an integer by its digits. With another float it is c
 reads it, and what is closer than a margin counts as unknown.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import (
     ColumnElement,
+    Double,
     Integer,
     and_,
     case,
@@ -34,9 +35,11 @@ from sqlalchemy import (
 )
 
 from aiostore.adaptors.sql._filters import Condition, Leaf
+from aiostore.adaptors.sql._places import BOOLEAN, MISSING, NULL, NUMBER, OTHER, TEXT, Place, inline
 from aiostore.adaptors.sql._tables import body as _body
 from aiostore.filters import Compare, Contains, In, Operator, Path, Prefix, Scalar
 from aiostore.keys import end_of_prefix
+from aiostore.orders import LONGEST_TEXT, RELATIVE_MARGIN, SMALLEST_MARGIN
 
 _encode = msgspec.json.Encoder().encode
 
@@ -48,10 +51,18 @@ _OPERATIONS: dict[Operator, Callable[[Any, Any], Condition]] = {
     ">": gt,
     ">=": ge,
 }
-_RELATIVE_MARGIN = 1e-13  # a hundred times the error of above
-_ABSOLUTE_MARGIN = 1e-300
 _WHOLE = 2.0**53  # floats of this size have no fraction
 _PAST_INTEGERS = 2.0**63
+_RANKS = {
+    "null": NULL,
+    "false": BOOLEAN,
+    "true": BOOLEAN,
+    "integer": NUMBER,
+    "real": NUMBER,
+    "text": TEXT,
+    "array": OTHER,
+    "object": OTHER,
+}
 _NAMES = {None: "null", True: "true", False: "false"}
 
 
@@ -71,7 +82,7 @@ class _Value(NamedTuple):
 
 def is_readable() -> Condition:
     """Whether SQLite reads the body; where it does not, a judgement is an error."""
-    return func.json_valid(_body) == 1
+    return func.json_valid(_body) == inline(1)
 
 
 def judge(leaf: Leaf, /, *, wide: bool) -> Condition:
@@ -93,6 +104,28 @@ def judge(leaf: Leaf, /, *, wide: bool) -> Condition:
             return _contains(value, path, item, wide=wide)
         case _:
             return value.type != "missing"
+
+
+def place(path: Path) -> Place:
+    """The coarse place of a field, a float as SQLite reads it."""
+    at = inline(_json_path(path))
+    value = func.json_extract(_body, at)
+    number, truth = cast(value, Double), {"false": inline(0.0), "true": inline(1.0)}
+    start = func.substr(value, inline(1), inline(LONGEST_TEXT))
+    return Place(
+        _by_type(at, {name: inline(rank) for name, rank in _RANKS.items()}, inline(MISSING)),
+        _by_type(at, {**truth, "integer": number, "real": number}, inline(0.0)),
+        _by_type(at, {"text": start}, inline("")),
+    )
+
+
+def _by_type(
+    path: ColumnElement[str], ways: Mapping[str, ColumnElement[Any]], otherwise: ColumnElement[Any]
+) -> ColumnElement[Any]:
+    """What there is for a value of each type."""
+    type_ = func.json_type(_body, path)
+    whens = ((inline(name), way) for name, way in ways.items())
+    return case((is_readable(), case(*whens, value=type_, else_=otherwise)), else_=otherwise)
 
 
 def _json_path(path: Path) -> str:
@@ -173,7 +206,8 @@ def _by_digits(value: _Value) -> ColumnElement[Any]:
 
 def _about(read: ColumnElement[Any], operator: Operator, wanted: float, *, wide: bool) -> Condition:
     """A comparison of a float as SQLite reads it."""
-    margin = abs(wanted) * _RELATIVE_MARGIN + _ABSOLUTE_MARGIN
+    # A hundred times the error of above.
+    margin = abs(wanted) * RELATIVE_MARGIN + SMALLEST_MARGIN
     # With a bound that has become infinite, as a float that is read so may have, all is unknown.
     at_most, at_least, slack = (le, ge, margin) if wide else (lt, gt, -margin)
     up: Condition = at_most(read, wanted + slack)
