@@ -16,13 +16,12 @@ from sqlalchemy import case, column, false, not_, select, table
 
 from aiostore.adaptors.sql._filters import KINDS, Condition, Judge, condition
 from aiostore.adaptors.sql._mariadb_json import (
-    UNREADABLE,
     is_readable,
     judge,
     judge_by_mariadb,
     place,
 )
-from aiostore.adaptors.sql._places import NUMBER, bounds, within
+from aiostore.adaptors.sql._places import NUMBER, UNREADABLE, bounds, within
 from aiostore.filters import Compare, F, Filter, In, Operator, Order, Prefix, matches, place_of
 from aiostore.orders import LONGEST_TEXT, RELATIVE_MARGIN, coarse_at
 from aiostore.testing import hostile

@@ -12,13 +12,12 @@ from sqlalchemy import Select, and_, column, or_, select, table
 
 from aiostore.adaptors.sql._mariadb_json import (
     ALREADY_THERE,
-    UNREADABLE,
     index_ddl,
     index_hint,
     index_name,
     place,
 )
-from aiostore.adaptors.sql._places import bounds, within
+from aiostore.adaptors.sql._places import UNREADABLE, bounds, within
 from aiostore.filters import Compare, In, Prefix, Scalar
 from aiostore.testing import hostile
 

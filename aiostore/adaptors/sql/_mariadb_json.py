@@ -54,14 +54,11 @@ from sqlalchemy import (
 )
 
 from aiostore.adaptors.sql._filters import Condition, Judge, Leaf
-from aiostore.adaptors.sql._places import Place
+from aiostore.adaptors.sql._places import UNREADABLE, Place
 from aiostore.adaptors.sql._tables import body as _body
 from aiostore.filters import Compare, Contains, In, Operator, Path, Prefix, Scalar
 from aiostore.keys import end_of_prefix
 from aiostore.orders import LONGEST_TEXT, RELATIVE_MARGIN, SMALLEST_MARGIN
-
-UNREADABLE = -1
-"""The rank of a document that the server cannot read: of a place before all others."""
 
 ALREADY_THERE = frozenset({1060, 1061})
 """The errors of `index_ddl`'s statements that say that there is nothing left to do.

@@ -1,8 +1,7 @@
 """The columns of a field's coarse place (`aiostore.orders`), and which places a filter asks for.
 
 The module of each database makes the columns, `place(path)`. They serve for indexes too, so they
-hold literals alone, and are neither NULL nor an error whatever the body is: what the database
-cannot read sorts as missing.
+hold literals alone, and are neither NULL nor an error whatever the body is.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,8 +27,12 @@ from aiostore.filters import Compare, In, Operator, Prefix, Scalar
 from aiostore.keys import end_of_prefix
 from aiostore.orders import LONGEST_TEXT, RELATIVE_MARGIN, SMALLEST_MARGIN, Coarse, coarse
 
-MISSING, NULL, BOOLEAN, NUMBER, TEXT, OTHER = range(6)
-"""The ranks of a value's type; arrays and objects are all alike."""
+UNREADABLE, MISSING, NULL, BOOLEAN, NUMBER, TEXT, OTHER = range(-1, 6)
+"""The ranks of a value's type, arrays and objects being all alike; of a tombstone `MISSING`.
+
+`UNREADABLE` is the rank of a document that the database cannot read. Nothing is known of it, so
+whoever looks at some places alone looks there too: at `Range(UNREADABLE)`.
+"""
 
 _MOST_RANGES = 50
 
@@ -77,6 +80,8 @@ class Stretch(NamedTuple):
 
 def bounds(leaf: Leaf) -> list[Range] | None:
     """Ranges that hold the place of every document that matches; None if there are no such.
+
+    Of a document, that is, that the database can read.
 
     They are in order and do not overlap; an `In` of many values has few that are wider.
     """
@@ -193,7 +198,7 @@ def _row(columns: _Columns, values: _Values) -> Any:
 def _ends(one: Range | None) -> tuple[_Values, _Values]:
     """The first columns of its first and of its last place, as far as they are known."""
     if one is None:
-        return (MISSING,), (OTHER,)
+        return (UNREADABLE,), (OTHER,)
     rank, low, high = one
     if rank == NULL:
         return coarse(None), coarse(None)

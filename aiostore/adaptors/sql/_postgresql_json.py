@@ -49,6 +49,7 @@ from aiostore.adaptors.sql._places import (
     NUMBER,
     OTHER,
     TEXT,
+    UNREADABLE,
     Place,
     inline,
 )
@@ -127,11 +128,18 @@ def place(path: Path) -> Place:
     number = cast(within, Double)
     truth = case((inline("true"), inline(1.0)), value=_as_text(value), else_=inline(0.0))
     start = func.left(_as_text(value), inline(LONGEST_TEXT))
-    ranks = {name: inline(rank) for name, rank in _RANKS.items()}
+    nothing = collate(inline(""), "C")
+    ranks = _by_type(value, {name: inline(rank) for name, rank in _RANKS.items()}, inline(MISSING))
+    numbers = _by_type(value, {"boolean": truth, "number": number}, inline(0.0))
+    texts = _by_type(value, {"string": start}, nothing)
     return Place(
-        _if_readable(value, ranks, inline(MISSING)),
-        _if_readable(value, {"boolean": truth, "number": number}, inline(0.0)),
-        _if_readable(value, {"string": start}, collate(inline(""), "C")),
+        case(
+            (_body.is_(None), inline(MISSING)),
+            (is_readable(), ranks),
+            else_=inline(UNREADABLE),
+        ),
+        case((is_readable(), numbers), else_=inline(0.0)),
+        case((is_readable(), texts), else_=nothing),
     )
 
 
@@ -141,10 +149,6 @@ def _at(path: Path, named: Callable[[str], _Value]) -> _Value:
     for name in path:
         value = value.op("->", return_type=JSON())(named(name))
     return value
-
-
-def _if_readable(value: _Value, ways: _Ways, otherwise: _Value) -> _Value:
-    return case((is_readable(), _by_type(value, ways, otherwise)), else_=otherwise)
 
 
 def _by_type(value: _Value, ways: _Ways, otherwise: _Value) -> _Value:

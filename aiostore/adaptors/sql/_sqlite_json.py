@@ -35,7 +35,17 @@ from sqlalchemy import (
 )
 
 from aiostore.adaptors.sql._filters import Condition, Leaf
-from aiostore.adaptors.sql._places import BOOLEAN, MISSING, NULL, NUMBER, OTHER, TEXT, Place, inline
+from aiostore.adaptors.sql._places import (
+    BOOLEAN,
+    MISSING,
+    NULL,
+    NUMBER,
+    OTHER,
+    TEXT,
+    UNREADABLE,
+    Place,
+    inline,
+)
 from aiostore.adaptors.sql._tables import body as _body
 from aiostore.filters import Compare, Contains, In, Operator, Path, Prefix, Scalar
 from aiostore.keys import end_of_prefix
@@ -112,10 +122,17 @@ def place(path: Path) -> Place:
     value = func.json_extract(_body, at)
     number, truth = cast(value, Double), {"false": inline(0.0), "true": inline(1.0)}
     start = func.substr(value, inline(1), inline(LONGEST_TEXT))
+    ranks = _by_type(at, {name: inline(rank) for name, rank in _RANKS.items()}, inline(MISSING))
+    numbers = _by_type(at, {**truth, "integer": number, "real": number}, inline(0.0))
+    texts = _by_type(at, {"text": start}, inline(""))
     return Place(
-        _by_type(at, {name: inline(rank) for name, rank in _RANKS.items()}, inline(MISSING)),
-        _by_type(at, {**truth, "integer": number, "real": number}, inline(0.0)),
-        _by_type(at, {"text": start}, inline("")),
+        case(
+            (_body.is_(None), inline(MISSING)),
+            (is_readable(), ranks),
+            else_=inline(UNREADABLE),
+        ),
+        case((is_readable(), numbers), else_=inline(0.0)),
+        case((is_readable(), texts), else_=inline("")),
     )
 
 
@@ -123,9 +140,8 @@ def _by_type(
     path: ColumnElement[str], ways: Mapping[str, ColumnElement[Any]], otherwise: ColumnElement[Any]
 ) -> ColumnElement[Any]:
     """What there is for a value of each type."""
-    type_ = func.json_type(_body, path)
     whens = ((inline(name), way) for name, way in ways.items())
-    return case((is_readable(), case(*whens, value=type_, else_=otherwise)), else_=otherwise)
+    return case(*whens, value=func.json_type(_body, path), else_=otherwise)
 
 
 def _json_path(path: Path) -> str:
