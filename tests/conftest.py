@@ -25,6 +25,12 @@ def nothing_blocks_the_loop() -> Iterator[BlockBuster]:
         # Raised in there it would end in the midst of asyncio itself.
         for name in ("threading.Lock.acquire", "threading.Lock.acquire_lock"):
             watch.functions[name].can_block_in("coverage/collector.py", "lock_data")
+        # With each connection asyncpg looks for a user's own certificates in the home folder.
+        for name, caller in (
+            ("os.path.abspath", "_dot_postgresql_path"),
+            ("os.stat", "_parse_connect_dsn_and_args"),
+        ):
+            watch.functions[name].can_block_in("asyncpg/connect_utils.py", caller)
         yield watch
 
 

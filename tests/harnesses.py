@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sql_harnesses import sql_harness, sql_makes
+
 from aiostore.adaptors.files import FileAdaptor
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.adaptors.sql import SQLAdaptor, SQLiteDatabase
@@ -36,7 +38,19 @@ def sqlite(folder: Path) -> Make:
     return lambda: SQLAdaptor(SQLiteDatabase(str(folder / "documents.db")))
 
 
-ENGINES: dict[str, Callable[[Path], Make]] = {"memory": memory, "file": files, "sqlite": sqlite}
+ENGINES: dict[str, Callable[[Path], Make]] = {
+    "memory": memory,
+    "file": files,
+    "sqlite": sqlite,
+    "postgresql": sql_makes("postgresql"),
+    "mariadb": sql_makes("mariadb"),
+}
+
+ATOMIC = [name for name in ENGINES if name != "file"]
+"""Those with atomic writes; told without starting a server."""
+
+SERVED = ("postgresql", "mariadb")
+"""Those that are servers."""
 
 
 def harness_of(stack: str, folder: Path) -> Harness:
@@ -49,7 +63,9 @@ def harness_of(stack: str, folder: Path) -> Harness:
 
 
 def engine_harness(engine: str, folder: Path) -> Harness:
-    """A harness over one engine, which looks behind its back with the standard library alone."""
+    """A harness over one engine, which looks behind its back without the adaptor."""
+    if engine in SERVED:
+        return sql_harness(engine, "statement_timeout=0.1")
     make = ENGINES[engine](folder)
     match engine:
         case "file":

@@ -90,8 +90,7 @@ class LocalServer(DatabaseServer, ABC):
             stdin=subprocess.PIPE,
             start_new_session=True,  # out of reach of a terminal's signals, as the server is
         )
-        login = f"{USER}:{quote(PASSWORD, safe='')}"
-        super().__init__(self.NAME, f"{self.NAME}://{login}@127.0.0.1:{self.port}/{USER}")
+        super().__init__(self.NAME, url_at(self.NAME, self.port))
 
     @property
     def runs(self) -> bool:
@@ -347,14 +346,23 @@ LOCAL_SERVERS: dict[str, type[LocalServer]] = {
 }
 
 
-def _port_kept_in(path: Path) -> int:
-    """The port that the file names, or a free one, which the file names from now on."""
-    if path.exists():
-        return int(path.read_text())
+def url_at(name: str, port: int) -> str:
+    """The URL that a local server of this engine has at this port."""
+    return f"{name}://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/{USER}"
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 where nothing listens."""
     chance = random.SystemRandom()  # tests fix the seed of the usual one
     while True:
         port = chance.choice(PORTS)
         with socket.socket() as attempt:
             if attempt.connect_ex(("127.0.0.1", port)) != 0:
-                path.write_text(str(port))
                 return port
+
+
+def _port_kept_in(path: Path) -> int:
+    """The port that the file names, or a free one, which the file names from now on."""
+    if not path.exists():
+        path.write_text(str(free_port()))
+    return int(path.read_text())

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import pytest
 from database_servers import DatabaseServer
-from local_servers import LOCAL_SERVERS, LocalServer, MissingEngineError
+from local_servers import LOCAL_SERVERS, LocalServer, MissingEngineError, free_port, url_at
 from sql_engines import SQL_ENGINES
 
 _shared: dict[str, DatabaseServer] = {}
@@ -46,6 +46,11 @@ def private_server(name: str, *, durable: bool = True) -> Iterator[LocalServer]:
         pytest.skip(f"tests do not kill the server that {variable(name)} names")
     with closing(_started(name, durable=durable)) as started:
         yield started
+
+
+def absent_server(name: str) -> str:
+    """The URL of a server that does not exist: nothing listens at its port."""
+    return url_at(name, free_port())
 
 
 def close_servers() -> None:

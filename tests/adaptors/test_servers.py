@@ -22,10 +22,10 @@ import pytest
 import servers
 import watchdog
 from database_servers import DatabaseServer
-from local_servers import LOCAL_SERVERS, LocalServer
+from local_servers import LOCAL_SERVERS, PASSWORD, USER, LocalServer
 from processes import child
-from servers import close_servers, private_server, server
-from sql_engines import SQL_ENGINES
+from servers import absent_server, close_servers, private_server, server
+from sql_engines import SQL_ENGINES, parts
 
 ENGINES = list(LOCAL_SERVERS)
 
@@ -231,6 +231,15 @@ def test_ones_own_server_is_used_and_left_as_it_was(
         pass
     close_servers()
     assert databases(local) == before
+
+
+@pytest.mark.parametrize("name", ENGINES)
+async def test_nobody_answers_for_a_server_that_is_not_there(name: str) -> None:
+    """The URL of a server that is absent has all its parts, and nothing listens at its port."""
+    user, password, host, port, database = parts(absent_server(name))
+    assert (user, password, host, database) == (USER, PASSWORD, "127.0.0.1", USER)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(host, port)
 
 
 def test_the_tests_of_a_process_share_a_server(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 import stamina
-from harnesses import ENGINES
+from harnesses import ATOMIC, ENGINES
 from recording import HOUR, NOW, refused
 
 from aiostore.collection import Collection
@@ -21,7 +21,6 @@ from aiostore.testing import ManualClock
 from aiostore.transaction import Transaction
 from aiostore.versions import VersionClock
 
-ATOMIC = [name for name in ENGINES if ENGINES[name](Path("x"))().capabilities.atomic_writes]
 Accounts = Collection[dict[str, int]]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import stamina
-from harnesses import ENGINES
+from harnesses import ATOMIC, ENGINES
 from recording import RecordingAdaptor
 
 from aiostore.errors import (
@@ -23,8 +23,6 @@ from aiostore.limits import Limits
 from aiostore.store import Store
 from aiostore.testing import hostile
 from aiostore.two_way_index import TwoWayIndex
-
-ATOMIC = [name for name in ENGINES if ENGINES[name](Path("x"))().capabilities.atomic_writes]
 
 
 @pytest.fixture
