@@ -331,7 +331,9 @@ def test_the_servers_for_work_by_hand(folder: Path) -> None:
 @contextmanager
 def by_hand(kept: Path) -> Iterator[list[DatabaseServer]]:
     """The servers that `up` says it runs, until Ctrl-C."""
-    command = [sys.executable, servers.__file__, "up", "--keep", str(kept)]
+    # If these tests are killed, it gets a signal too.
+    follow = ["setpriv", "--pdeathsig", "TERM"]
+    command = [*follow, sys.executable, servers.__file__, "up", "--keep", str(kept)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as up:  # noqa: S603  # ours
         try:
             assert up.stdout is not None
