@@ -82,6 +82,10 @@ class LocalServer(DatabaseServer, ABC):
         self._give_away(self.folder)
         self.data = self.folder / "data"
         self.log = self.folder / "log"
+        # MariaDB, when it starts, removes the temporary tables of others from a common one.
+        self._temporary = self.folder / "tmp"
+        self._temporary.mkdir(exist_ok=True)
+        self._give_away(self._temporary)
         self.port = _port_kept_in(self.folder / "port")
         self._process: subprocess.Popen[bytes] | None = None
         removed = [] if self._kept else [self.folder]
@@ -185,7 +189,12 @@ class LocalServer(DatabaseServer, ABC):
 
     def _as_user(self) -> dict[str, Any]:
         path = f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PATH}"
-        environment = {"PATH": path, "LC_ALL": "C", "TZ": "UTC"}
+        environment = {
+            "PATH": path,
+            "LC_ALL": "C",
+            "TZ": "UTC",
+            "TMPDIR": str(self._temporary),
+        }
         if self._user is None:
             return {"env": environment}
         return {

@@ -83,6 +83,12 @@ def test_nothing_is_left_of_a_server(name: str, *, durable: bool) -> None:
     assert not started.folder.exists()
 
 
+def test_servers_share_no_folder() -> None:
+    """MariaDB has a folder of its own for temporary tables, which another would remove."""
+    with private_server("mariadb", durable=False) as started:
+        assert started.query("SELECT @@tmpdir") == [(str(started.folder / "tmp"),)]
+
+
 def test_data_survive_a_stop(local: LocalServer) -> None:
     """A server that is stopped and started again has its data, on the same port."""
     url = local.fresh()
