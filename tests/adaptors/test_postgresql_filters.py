@@ -23,9 +23,8 @@ from postgresql_documents import DIALECT, PostgreSQLDocuments
 from servers import server
 from sqlalchemy import Select, column, select, table
 
-from aiostore.adaptors.sql._dialects import Judging
+from aiostore.adaptors.sql._dialects import POSTGRESQL
 from aiostore.adaptors.sql._filters import KINDS
-from aiostore.adaptors.sql._postgresql_json import is_readable, judge
 from aiostore.adaptors.sql._walks import may_match
 from aiostore.filters import F, Filter
 from aiostore.testing.strategies import documents, filters
@@ -53,7 +52,8 @@ def holding(database: PostgreSQLDocuments, bodies: Sequence[str | None]) -> Iter
 
 def asking(where: Filter) -> Select[Any]:
     """The statement for the keys of what matches, or cannot be read."""
-    keys = select(DOCUMENTS.c.key).where(may_match(where, Judging(judge, is_readable)))
+    assert POSTGRESQL.judging is not None
+    keys = select(DOCUMENTS.c.key).where(may_match(where, POSTGRESQL.judging))
     return keys.order_by(DOCUMENTS.c.key)
 
 

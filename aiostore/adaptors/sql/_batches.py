@@ -120,5 +120,5 @@ _MSSQL_TYPES = _types("NVARCHAR(512)", "NVARCHAR(MAX)", "VARCHAR(32)", "BIGINT",
 JSON_EACH = Batching(_json_each, _as_json)
 ARRAYS = Batching(_unnest, _as_arrays)
 MYSQL_JSON_TABLE = Batching(_json_table(_MYSQL_TYPES, "`"), _as_json)
-ORACLE_JSON_TABLE = Batching(_json_table(_ORACLE_TYPES, '"'), _as_json)
+ORACLE_JSON_TABLE = Batching(_json_table(_ORACLE_TYPES, ""), _as_json)
 OPEN_JSON = Batching(_open_json, _as_json)

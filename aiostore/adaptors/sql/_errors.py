@@ -58,11 +58,11 @@ class Errors:
             return UnavailableError, "other writers were faster each time"
         if isinstance(error, TimeoutError):
             return UnavailableError, "the server did not answer in time"
-        if code is None and isinstance(_cause_of(error), self._dialect.unreachable):
+        if code is None:  # nobody said that nothing was done
             return UnavailableError, "the server cannot be reached, or went away"
         meanings = self._dialect.errors
         unknown: Meaning = StoreError, "the database refused"
-        return meanings.get(code or "") or meanings.get(_class_of(code), unknown)
+        return meanings.get(code) or meanings.get(_class_of(code), unknown)
 
 
 def code_of(error: BaseException) -> Code | None:

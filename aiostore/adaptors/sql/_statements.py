@@ -347,6 +347,13 @@ def text_of(value: Any) -> Any:
     return value.decode() if type(value) is bytes else value
 
 
+def hinted(rows: Select[Any], documents: Table, hint: str | None) -> Select[Any]:
+    """A SELECT of documents with a hint for MariaDB and MySQL behind the table's name."""
+    for name in ("mysql", "mariadb") if hint is not None else ():
+        rows = rows.with_hint(documents, hint or "", name)
+    return rows
+
+
 def columns_of(documents: Table) -> list[ColumnElement[Any]]:
     """The columns of a record's row, in the order that `record_of` expects."""
     return [documents.c[name] for name in _STORED]

@@ -17,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     case,
     false,
+    literal_column,
     not_,
     select,
     true,
@@ -32,6 +33,7 @@ from aiostore.keys import end_of_prefix
 from aiostore.protocols import Purge
 
 _STRETCH = 2000
+_ONE: ColumnElement[int] = literal_column("1", Integer)  # Oracle would have it rendered too early
 
 
 class Walk:
@@ -46,7 +48,8 @@ class Walk:
         stretch: how many records a stretch has at least.
 
     Attributes:
-        is_narrowed: whether there are records that the database leaves out.
+        is_narrowed: whether there are records that it passes over, so that it goes by stretches.
+        where: the condition of the records that it does not pass over.
     """
 
     def __init__(
@@ -64,9 +67,9 @@ class Walk:
         self._prefix = prefix
         self._past = end_of_prefix(prefix)
         self.is_narrowed = where is not None and judging is not None
-        self._where: ColumnElement[bool] = true()
+        self.where: ColumnElement[bool] = true()
         if where is not None and judging is not None:
-            self._where = may_match(where, judging)
+            self.where = may_match(where, judging)
         self._fixed = {"collection": collection, "last": stretch - 1}
         # Walks that are not narrowed down have the same statements.
         self._prepared = {} if self.is_narrowed else statements.walks
@@ -88,26 +91,25 @@ class Walk:
             "stretch",
             after,
             None,
-            lambda bounds: select(key).where(*bounds).order_by(key).offset(last).limit(1),
+            lambda bounds: select(key).where(*bounds).order_by(key).offset(last).limit(_ONE),
         )
 
     def page(self, after: str | None, end: str | None) -> Prepared:
         """The rows behind one key and up to another, where there is one: at most `size`."""
         columns = columns_of(self._statements.documents)
         size = bindparam("size", type_=Integer)
-        where = self._where
         return self._once(
             "page",
             after,
             end,
             lambda bounds: (
-                select(*columns).where(*bounds, where).order_by(self._row.key).limit(size)
+                select(*columns).where(*bounds, self.where).order_by(self._row.key).limit(size)
             ),
         )
 
     def purge(self, after: str | None, end: str | None, request: Purge) -> Prepared:
         """The removal of the rows between two keys that `request` dooms."""
-        return self._statements.prepared(self._statements.purge(request, self._bounds(after, end)))
+        return self._statements.prepared(self._statements.purge(request, self.bounds(after, end)))
 
     def _once(
         self,
@@ -118,12 +120,12 @@ class Walk:
     ) -> Prepared:
         shape = (name, self._is_at_start(after), end is None, self._past is None)
         if shape not in self._prepared:
-            statement = build(self._bounds(after, end))
-            self._prepared[shape] = self._statements.prepared(statement)
+            self._prepared[shape] = self._statements.prepared(build(self.bounds(after, end)))
         return self._prepared[shape]
 
-    def _bounds(self, after: str | None, end: str | None) -> list[ColumnElement[bool]]:
-        """One bound on either side: SQLite would walk from the first of two that it meets."""
+    def bounds(self, after: str | None, end: str | None) -> list[ColumnElement[bool]]:
+        """What is between two keys: behind the one, and up to the other."""
+        # One bound on either side: SQLite would walk from the first of two that it meets.
         key = self._row.key
         low = bindparam("low", type_=String)
         high = bindparam("high", type_=String)

@@ -4,8 +4,8 @@ import asyncio
 import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import aclosing, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
@@ -18,9 +18,11 @@ from aiostore.adaptors.sql._changes import Changes, slices
 from aiostore.adaptors.sql._connections import Connections
 from aiostore.adaptors.sql._databases import Database
 from aiostore.adaptors.sql._dialects import Judging
-from aiostore.adaptors.sql._drivers import SESSIONS, Session
+from aiostore.adaptors.sql._drivers import SESSIONS, Rows, Session
 from aiostore.adaptors.sql._errors import Errors, OvertakenError
 from aiostore.adaptors.sql._filters import KINDS
+from aiostore.adaptors.sql._prepared import Prepared
+from aiostore.adaptors.sql._scans import Scans
 from aiostore.adaptors.sql._schema import prepare
 from aiostore.adaptors.sql._statements import Statements, id_of, record_of, text_of
 from aiostore.adaptors.sql._tables import tables
@@ -58,11 +60,13 @@ class _Opened:
         statements: the store's.
         connections: to the database.
         judging: how the database judges documents; None if it is too old for it.
+        indexes: the fields that have one, by collection and path, as far as this process knows.
     """
 
     statements: Statements
     connections: Connections
     judging: Judging | None = None
+    indexes: set[tuple[str, Path]] = field(default_factory=set)
 
 
 class SQLAdaptor:
@@ -96,13 +100,16 @@ class SQLAdaptor:
             atomic_writes=True,
             max_batch=1000,
             max_atomic=1000,
-            filters=frozenset() if self._dialect.judging is None else KINDS,
+            filters=KINDS,
+            orders=True,
+            indexes=True,
             read_lanes=2,
             write_lanes=1 if self._dialect.one_writer else 2,
         )
         self._errors = Errors(self._dialect, database.name)
         self._writing = asyncio.Lock()
         self._jobs: set[asyncio.Task[Any]] = set()
+        self._making: set[asyncio.Task[Any]] = set()
         self._opened: _Opened | None = None
 
     @property
@@ -119,6 +126,8 @@ class SQLAdaptor:
             await self._run(self._open(engine))
 
     async def aclose(self) -> None:
+        for job in self._making:
+            job.cancel()  # what is left of an index is removed when it is made the next time
         while self._jobs:
             await asyncio.wait(self._jobs)
         opened, self._opened = self._opened, None
@@ -139,28 +148,24 @@ class SQLAdaptor:
 
     async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
         opened = self._open_now()
-        walk = Walk(
-            opened.statements,
-            opened.judging,
-            request.collection,
-            prefix=request.prefix,
-            where=request.where,
-        )
-        after = request.start_after
-        while True:
-            records, after = await self._run(self._page(walk, request, after))
-            chunk = [
-                record
-                for record in records
-                if segment_of(record.id.key, request.segments) == request.segment
-            ]
-            if chunk:
-                yield chunk
-            if after is None:
-                return
+        scans = Scans(opened.statements, opened.judging, opened.indexes, self._fetch)
+        async with aclosing(scans.scan(request)) as chunks:
+            async for chunk in chunks:
+                wanted = [
+                    record
+                    for record in chunk
+                    if segment_of(record.id.key, request.segments) == request.segment
+                ]
+                if wanted:
+                    yield wanted
 
-    async def index(self, collection: str, _: Path, /) -> None:
-        raise UnsupportedError("this store has no indexes", store=self.name, collection=collection)
+    async def index(self, collection: str, path: Path, /) -> None:
+        with self._errors.translated():
+            job = asyncio.create_task(self._index(collection, path))
+            self._jobs.add(job)
+            self._making.add(job)
+            job.add_done_callback(self._ended)
+            await asyncio.shield(job)
 
     async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
         return await self._run(self._count(collection, alive_at))
@@ -186,6 +191,7 @@ class SQLAdaptor:
 
     def _ended(self, job: asyncio.Task[Any]) -> None:
         self._jobs.discard(job)
+        self._making.discard(job)
         if not job.cancelled():
             job.exception()  # whoever waited for it has it; if nobody did, it is nobody's
 
@@ -275,6 +281,13 @@ class SQLAdaptor:
         async with opened.connections.session() as session:
             return await self._standing(session, ids)
 
+    async def _fetch(self, statement: Prepared, values: dict[str, Any]) -> Rows:
+        return await self._run(self._fetched(statement, values))
+
+    async def _fetched(self, statement: Prepared, values: dict[str, Any]) -> Rows:
+        async with self._open_now().connections.session() as session:
+            return await session.fetch(statement, values)
+
     async def _standing(
         self, session: Session, ids: Sequence[DocumentId]
     ) -> dict[DocumentId, Record]:
@@ -284,22 +297,24 @@ class SQLAdaptor:
         rows = await session.fetch(statements.read, statements.ids(ids))
         return {record.id: record for record in map(record_of, rows)}
 
-    async def _page(
-        self, walk: Walk, request: Scan, after: str | None
-    ) -> tuple[list[Record], str | None]:
-        """The next records of a scan, and the key that it has come to, or None at its end."""
-        async with self._open_now().connections.session() as session:
-            end = None
-            if walk.is_narrowed:
-                end = await self._end_of_stretch(session, walk, after)
-            values = walk.values(after, end, request.chunk)
-            rows = await session.fetch(walk.page(after, end), values)
-        records = list(map(record_of, rows))
-        return records, records[-1].id.key if len(records) == request.chunk else end
-
     async def _end_of_stretch(self, session: Session, walk: Walk, after: str | None) -> str | None:
         rows = await session.fetch(walk.end_of_stretch(after), walk.values(after, None, 0))
         return text_of(rows[0][0]) if rows else None
+
+    async def _index(self, collection: str, path: Path) -> None:
+        opened = self._open_now()
+        if opened.judging is None:
+            raise UnsupportedError(
+                "this version of the database has no indexes of the kind that is needed",
+                store=self.name,
+                collection=collection,
+            )
+        place = opened.judging.place(path)
+        async with opened.connections.fresh() as connection:
+            await opened.judging.make_index(
+                connection, str(self._tables.documents.name), collection, path, place
+            )
+        opened.indexes.add((collection, path))
 
     async def _count(self, collection: str, alive_at: int | None) -> int:
         statements = self._open_now().statements
