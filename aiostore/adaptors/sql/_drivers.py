@@ -35,6 +35,10 @@ class Session(Protocol):
         """Execute a statement that has neither parameters nor rows."""
         ...
 
+    async def roll_back(self) -> None:
+        """End the transaction that is under way, if the database has not done so after an error."""
+        ...
+
 
 class AiosqliteSession:
     """SQLite's, which has a thread of its own. It needs no limit: it waits for locks only."""
@@ -60,6 +64,10 @@ class AiosqliteSession:
 
     async def run(self, text: str, /) -> None:
         await self._connection.execute_fetchall(text)
+
+    async def roll_back(self) -> None:
+        if self._connection.in_transaction:
+            await self.run("ROLLBACK")
 
 
 class AsyncpgSession:
@@ -88,6 +96,9 @@ class AsyncpgSession:
     async def run(self, text: str, /) -> None:
         await self._connection.execute(text, timeout=self._timeout)
 
+    async def roll_back(self) -> None:
+        await self.run("ROLLBACK")
+
 
 class AsyncmySession:
     """MariaDB's and MySQL's."""
@@ -113,6 +124,9 @@ class AsyncmySession:
     async def run(self, text: str, /) -> None:
         async with asyncio.timeout(self._timeout), self._connection.cursor() as cursor:
             await cursor.execute(text)
+
+    async def roll_back(self) -> None:
+        await self.run("ROLLBACK")
 
 
 SESSIONS: Mapping[str, Callable[[Any, float | None], Session]] = {

@@ -1,7 +1,6 @@
 """The adaptor: pieces of work on sessions, and outcomes from what the statements return."""
 
 import asyncio
-import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager, nullcontext
@@ -265,15 +264,7 @@ class SQLAdaptor:
                 await session.run("COMMIT")
             except Exception as error:
                 if not session.is_closed and not self._errors.is_lost(error):
-                    await self._roll_back(session)
-                raise
-
-    async def _roll_back(self, session: Session) -> None:
-        """After an error, upon which a database may have done it by itself."""
-        try:
-            await session.run("ROLLBACK")
-        except sqlite3.OperationalError as error:
-            if "no transaction is active" not in str(error):
+                    await session.roll_back()
                 raise
 
     async def _read(self, ids: Sequence[DocumentId]) -> dict[DocumentId, Record]:
@@ -310,7 +301,8 @@ class SQLAdaptor:
                 collection=collection,
             )
         place = opened.judging.place(path)
-        async with opened.connections.fresh() as connection:
+        one_by_one = self._writing if self._dialect.one_writer else nullcontext()
+        async with one_by_one, opened.connections.fresh() as connection:
             await opened.judging.make_index(
                 connection, str(self._tables.documents.name), collection, path, place
             )
