@@ -264,7 +264,7 @@ MYSQL = Dialect(
     setup=(
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
         # A text is refused rather than cut; no escape means something else.
-        "SET SESSION sql_mode = 'STRICT_ALL_TABLES'",
+        "SET SESSION sql_mode = 'TRADITIONAL'",
         # A note on each body that MariaDB cannot read would cost a call, and a line in the log.
         "SET SESSION sql_notes = 0",
     ),

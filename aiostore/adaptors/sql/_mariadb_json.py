@@ -298,6 +298,8 @@ def _contains(written: ColumnElement[Any], item: Scalar, *, wide: bool, exact: b
         return true() if wide else false()
     element = _unfolded(written, "JSON")
     equals = _compares(element, "==", item, wide=wide, exact=exact)
+    if item is None:
+        equals = or_(element.is_(None), equals)  # so MySQL unfolds JSON's null
     in_array = _if(_begins_with(written, _ARRAY), exists(select(element).where(equals)))
     if not isinstance(item, str):
         return in_array
