@@ -11,10 +11,13 @@ import textwrap
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from fastapi import FastAPI
 
 from aiostore.adaptors.memory import MemoryAdaptor
+from aiostore.adaptors.sql._tables import tables
+from aiostore.adaptors.sql.urls import Options, ServerOptions, SQLiteOptions
 from aiostore.opening import open_adaptor, schemes
 from aiostore.protocols import Adaptor
 
@@ -161,6 +164,26 @@ def test_the_table_of_stores_is_true() -> None:
             flags = adaptor.capabilities
             assert said == [flags.shared, flags.persistent, flags.atomic_writes], url
     assert isinstance(open_adaptor("memory://"), MemoryAdaptor)
+
+
+def test_the_options_of_sql_stores_are_the_ones_there_are() -> None:
+    """Every option of a SQL store's URL has its name in the table, and its default."""
+    rows = re.findall(
+        r"^\| (`\w+`(?:, `\w+`)*) \| (all|SQLite|servers) \|(?: `?([^`|]+?)`?)? \|",
+        (ROOT / "docs" / "sql.md").read_text(),
+        re.MULTILINE,
+    )
+    said = {
+        (name, of): default for names, of, default in rows for name in re.findall(r"\w+", names)
+    }
+    known = {}
+    for kind, of in ((SQLiteOptions, "SQLite"), (ServerOptions, "servers")):
+        for option in msgspec.structs.fields(kind):
+            shared = option.name in Options.__struct_fields__
+            default = {None: "", False: "false"}.get(option.default, f"{option.default}")
+            known[option.name, "all" if shared else of] = default.removesuffix(".0")
+    known["prefix", "all"] = tables().documents.name.removesuffix("documents")
+    assert said == known
 
 
 def test_the_two_lines() -> None:

@@ -16,20 +16,26 @@ Name = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,31}$")]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
 
-class _Options(Struct, forbid_unknown_fields=True, kw_only=True):
+class Options(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The options of every SQL store; durations in seconds."""
+
     table: Name | None = None
     prefix: Annotated[str, Meta(pattern="^([A-Za-z_][A-Za-z0-9_]{0,15})?$")] | None = None
     pool_size: Annotated[int, Meta(ge=1, le=1000)] = 8
     pool_timeout: Seconds = 30.0
 
 
-class _SQLiteOptions(_Options):
+class SQLiteOptions(Options):
+    """Those of SQLite."""
+
     synchronous: Literal["full", "normal", "off"] = "full"
     busy_timeout: Seconds = 5.0
     shared: bool = False
 
 
-class _ServerOptions(_Options):
+class ServerOptions(Options):
+    """Those of servers."""
+
     connect_timeout: Seconds = 10.0
     statement_timeout: Seconds = 30.0
     reconnect_timeout: Seconds = 10.0
@@ -52,7 +58,7 @@ def from_url(url: StoreURL) -> SQLAdaptor:
 
 def _sqlite(url: StoreURL) -> SQLAdaptor:
     _import_driver(SQLITE)
-    options = url.options(_SQLiteOptions)
+    options = url.options(SQLiteOptions)
     path = path_of(url, "sqlite:////absolute/file or sqlite:///relative/file")
     if url.rest.startswith("//"):
         path = path[1:]  # as SQLAlchemy reads it: the third slash only ends the host
@@ -69,7 +75,7 @@ def _sqlite(url: StoreURL) -> SQLAdaptor:
 
 def _server(url: StoreURL, dialect: Dialect, port: int) -> SQLAdaptor:
     _import_driver(dialect)
-    options = url.options(_ServerOptions)
+    options = url.options(ServerOptions)
     address = address_of(url, port)
     if len(address.hosts) > 1 and dialect is not POSTGRESQL:
         raise ConfigurationError(f"a {url.scheme} URL names one host")
@@ -98,7 +104,7 @@ _SERVERS = {
 }
 
 
-def _prefix(options: _Options) -> str:
+def _prefix(options: Options) -> str:
     """A table that is named is named in full."""
     if options.prefix is not None:
         return options.prefix
