@@ -1,9 +1,10 @@
 """Statements as drivers take them: SQLAlchemy compiles each once, and is not asked again."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
 _NO_VALUES: Mapping[str, Any] = {}
@@ -20,10 +21,12 @@ class Prepared:
     __slots__ = ("_fixed", "_names", "text")
 
     def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
-        compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+        made = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+        compiled = cast("SQLCompiler", made)  # of whatever is no DDL
         self.text = str(compiled)
-        self._names = tuple(compiled.positiontup or ())  # type: ignore[attr-defined]  # SQLCompiler's
-        self._fixed = compiled.params
+        self._names = tuple(compiled.positiontup or ())
+        # Not `params`, where names are escaped that are not in the places of some versions.
+        self._fixed = {name: bind.effective_value for bind, name in compiled.bind_names.items()}
 
     def __repr__(self) -> str:
         return f"<Prepared {self.text}>"
