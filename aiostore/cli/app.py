@@ -9,6 +9,7 @@ app = typer.Typer(
     help="One async interface over many stores, and a live migration from any to any other.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 

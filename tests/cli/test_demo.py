@@ -2,18 +2,23 @@
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
+from harnesses import SERVED
 from msgspec.structs import replace
+from servers import server
 
 from aiostore.cli import main
 from aiostore.cli.demo import plans
+from aiostore.errors import UnavailableError
 from aiostore.migration import MigrationAdaptor, Verification, rows
-from aiostore.opening import open_store
+from aiostore.opening import open_adaptor, open_store
 from aiostore.protocols import Absent, Adaptor, Exactly, Mark, Record, Write
 
 FAULTS = (
@@ -60,24 +65,51 @@ def demo(capsys: pytest.CaptureFixture[str]) -> Demo:
     return Demo(capsys)
 
 
+def option_of(kind: str) -> str:
+    """What the demo is told for a kind of store: for a server's, an empty database of it."""
+    return server(kind).fresh() if kind in SERVED else kind
+
+
+async def contents(url: str) -> dict[str, int]:
+    """How many records each collection of a store holds, the library's own included."""
+    adaptor = open_adaptor(url)
+    await adaptor.open()
+    try:
+        return {name: await adaptor.count(name) for name in await adaptor.collections()}
+    finally:
+        await adaptor.aclose()
+
+
+async def documents_in(url: str) -> int:
+    """How many documents of the demo's there are."""
+    async with open_store(url) as store:
+        return await store.collection("demo-airports").count()
+
+
 @pytest.mark.parametrize(
     ("source", "target"),
-    [("file:a", "sqlite:///b.db"), ("memory://", "file:b"), ("sqlite:///a.db", "memory://")],
+    [
+        ("file:a", "sqlite:///b.db"),
+        ("memory://", "file"),
+        ("sqlite", "postgresql"),
+        ("postgresql", "mariadb"),
+        ("mariadb", "memory"),
+    ],
 )
 def test_a_sound_library(
     demo: Demo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str, target: str
 ) -> None:
-    """Any pair of stores: nothing is lost, and the figures agree with each other."""
+    """Any pair of stores: nothing is lost, the figures agree, and stores of one's own are left."""
     monkeypatch.chdir(tmp_path)
-    arguments = ("--documents", "1500", "--seconds", "0.5", "--from", source, "--to", target)
-    code, figures = demo.figures(*arguments)
+    options = option_of(source), option_of(target)
+    arguments = ("--documents", "1000", "--seconds", "0.3")
+    code, figures = demo.figures(*arguments, "--from", options[0], "--to", options[1])
     assert {name: figures[name] for name in FAULTS} == dict.fromkeys(FAULTS, 0)
     assert code == 0
     assert figures["passed"] is True
     assert figures["switched"] is True
     assert figures["seed"] == 1
-    assert (figures["from"], figures["to"]) == (source, target)
-    assert figures["loaded"] == 1500
+    assert figures["loaded"] == 1000
     assert figures["documents"] == figures["expected_documents"]
     assert 0 < figures["copied"] <= figures["compared"]
     assert 0 < figures["switch_seconds"] < figures["seconds"]
@@ -91,20 +123,45 @@ def test_a_sound_library(
     assert counted == figures["operations"]
     assert figures["latency"]["before"]["read"]["count"] > 0
     assert figures["latency"]["after"]["write"]["count"] > 0
+    for option, role in zip(options, ("from", "to"), strict=True):
+        if ":" in option:
+            assert figures[role] == open_adaptor(option).name
+            assert asyncio.run(contents(option)) == {}
+
+
+def test_passwords_are_not_shown(demo: Demo) -> None:
+    """Neither to people nor in the figures."""
+    urls = option_of("postgresql"), option_of("mariadb")
+    options = ("--documents", "20", "--seconds", "0", "--from", urls[0], "--to", urls[1])
+    told = [demo(*options), demo("--json", *options)]
+    for code, out, err in told:
+        assert (code, err) == (0, "")
+        for url in urls:
+            assert open_adaptor(url).name in out
+            password = urlsplit(url).password
+            if password is not None:
+                assert password not in out
+                assert unquote(password) not in out
 
 
 def test_for_people(demo: Demo, tmp_path: Path) -> None:
     """The tables, what is kept where, the seed to repeat it by, and the verdict last."""
-    target, ledger = f"sqlite:///{tmp_path}/b.db", tmp_path / "ledger.jsonl"
+    source, target = f"file:{tmp_path}/a", f"sqlite:///{tmp_path}/b.db"
+    ledger = tmp_path / "ledger.jsonl"
     code, out, err = demo(
-        *("--documents", "300", "--seconds", "0.2", "--to", target, "--ledger", str(ledger))
+        *("--documents", "300", "--seconds", "0.2", "--from", source, "--to", target),
+        *("--ledger", str(ledger), "--keep"),
     )
     lines = out.splitlines()
     assert (code, err) == (0, "")
     assert lines[0].startswith("Moving the world's airports to another store")
-    assert "(temporary)" in lines[1]
-    assert target in lines[2]
+    assert lines[1] == f"  from {source}  (kept)"
+    assert lines[2] == f"  to   {target}  (kept)"
     assert lines[3].startswith("  seed ")
+    assert f"  kept      {source}: the source, marked as moved" in lines
+    assert (
+        f"  kept      {target}: the target, {asyncio.run(documents_in(target))} documents" in lines
+    )
     assert f"  kept      {ledger}: the ledger" in lines
     assert "documents moved under" in lines[-1]
     assert "lost 0, mismatches 0" in lines[-1]
@@ -190,19 +247,89 @@ def test_a_store_in_use_is_refused(demo: Demo, tmp_path: Path, option: str) -> N
 
     async def fill() -> None:
         async with open_store(url) as store:
-            await store.collection("airports").put("LOWW", {"mine": True})
-
-    async def contents() -> list[dict[str, Any]]:
-        async with open_store(url) as store:
-            assert await store.collections() == ["airports"]
-            return [document.value async for document in store.collection("airports").scan()]
+            await store.collection("demo-airports").put("LOWW", {"mine": True})
 
     asyncio.run(fill())
     code, out, err = demo("--json", option, url)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
-    assert "holds the collection 'airports': nothing was changed" in err
-    assert asyncio.run(contents()) == [{"mine": True}]
+    assert "holds the collection 'demo-airports': nothing was changed" in err
+    assert asyncio.run(contents(url)) == {"demo-airports": 1}
+
+
+@pytest.mark.parametrize("option", ["--from", "--to"])
+def test_a_store_of_a_migration_is_refused(demo: Demo, tmp_path: Path, option: str) -> None:
+    """Even if there is no document in it yet."""
+    urls = {"current": f"file:{tmp_path}/current", "target": f"file:{tmp_path}/target"}
+
+    async def migrate() -> None:
+        async with open_store({**urls, "migration": "mine"}):
+            """Opening it marks both stores."""
+
+    asyncio.run(migrate())
+    for url in urls.values():
+        before = asyncio.run(contents(url))
+        code, out, err = demo("--json", option, url)
+        assert (code, out) == (2, "")
+        assert "holds what a migration keeps there" in err
+        assert "nothing was changed" in err
+        assert asyncio.run(contents(url)) == before == {".aiostore": 1}
+
+
+async def interrupted(*_: object, **__: object) -> Verification:
+    """Ctrl-C, in the midst of the migration."""
+    signal.raise_signal(signal.SIGINT)
+    await asyncio.Event().wait()
+    raise AssertionError("not reached")
+
+
+async def failing(*_: object, **__: object) -> Verification:
+    """An engine's failure, in the midst of the migration."""
+    raise UnavailableError("gone")
+
+
+@pytest.mark.parametrize(("broken", "expected"), [(interrupted, 130), (failing, 2)])
+def test_stores_of_ones_own_are_left_empty_anyhow(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broken: Any, expected: int
+) -> None:
+    """Also when the demo is interrupted or fails, with half of it done."""
+    monkeypatch.setattr("aiostore.cli.demo.move.verify", broken)
+    urls = f"sqlite:///{tmp_path}/a.db", f"file:{tmp_path}/b"
+    code, out, _ = demo(
+        *("--json", "--documents", "300", "--seconds", "0"),
+        *("--from", urls[0], "--to", urls[1]),
+    )
+    assert (code, out) == (expected, "")
+    assert [asyncio.run(contents(url)) for url in urls] == [{}, {}]
+
+
+def test_what_cannot_be_removed_is_told(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A store that is not left empty is named, and the other one is emptied all the same."""
+
+    async def refuse(*_: object) -> int:
+        raise UnavailableError("gone")
+
+    monkeypatch.setattr("aiostore.adaptors.files.FileAdaptor.purge", refuse)
+    urls = f"sqlite:///{tmp_path}/a.db", f"file:{tmp_path}/b"
+    code, out, err = demo(
+        *("--json", "--documents", "20", "--seconds", "0"),
+        *("--from", urls[0], "--to", urls[1]),
+    )
+    assert (code, out) == (2, "")
+    assert err == (
+        f"aiostore: what the demo has put there could not be removed: gone (store '{urls[1]}')\n"
+    )
+    assert asyncio.run(contents(urls[0])) == {}
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb", "mysql"])
+def test_a_server_needs_a_url(demo: Demo, kind: str) -> None:
+    """The demo starts no server, and says what to name instead."""
+    code, out, err = demo("--to", kind)
+    assert (code, out) == (2, "")
+    assert f"{kind}://user:password@host/database" in err
 
 
 def test_one_store_is_not_two(demo: Demo, tmp_path: Path) -> None:

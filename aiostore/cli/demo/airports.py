@@ -5,7 +5,7 @@ from typing import Any
 
 import airportsdata
 
-COLLECTION = "airports"
+COLLECTION = "demo-airports"
 
 Airport = dict[str, Any]
 

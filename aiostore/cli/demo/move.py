@@ -14,6 +14,7 @@ from aiostore.cli.demo.audit import Findings, Standing, audit
 from aiostore.cli.demo.bars import Bars
 from aiostore.cli.demo.journal import Journal
 from aiostore.cli.demo.ledger import Ledger, digest
+from aiostore.cli.demo.places import Place, borrowed
 from aiostore.cli.demo.service import AirportService, Restart
 from aiostore.cli.demo.tally import Tally
 from aiostore.cli.demo.traffic import Traffic
@@ -35,17 +36,21 @@ class Settings:
     """What to do.
 
     Attributes:
-        source: the URL of the store to begin on.
-        target: the URL of the store to end on.
+        source: the store to begin on.
+        target: the store to end on.
+        keep: leave in them what they hold in the end.
         ledger: where to write the ledger; a new file.
+        keep_ledger: whether that file stays.
         seed: fixes each client's requests.
         documents: load the first so many airports; None for all.
         seconds: how long the traffic goes on before, and again after the migration.
     """
 
-    source: str
-    target: str
+    source: Place
+    target: Place
+    keep: bool
     ledger: Path
+    keep_ledger: bool
     seed: int
     documents: int | None
     seconds: float
@@ -78,22 +83,29 @@ class Result:
     seconds: float
 
 
-async def move(settings: Settings, source: Adaptor, target: Adaptor, bars: Bars) -> Result:
+async def move(settings: Settings, bars: Bars) -> Result:
     """Load the source, and move it to the target under traffic.
 
     Args:
         settings: what to do.
-        source: the adaptor of the settings' URL, the same object from beginning to end: memory
-            keeps its documents while it is closed.
-        target: likewise.
         bars: where to show how far it is.
 
     Raises:
         ConfigurationError: a store is not empty or cannot be used; nothing was written.
         MigrationError: doubts about documents could not be settled in time.
+        StoreError: what the demo had put into a store could not be removed.
     """
+    source, target = settings.source, settings.target
+    if source.name == target.name and not (source.temporary and target.temporary):
+        raise ConfigurationError(
+            "the demo moves documents from one store to another: name two stores"
+        )
+    async with borrowed((source, target), keep=settings.keep):
+        return await _move(settings, source.adaptor, target.adaptor, bars)
+
+
+async def _move(settings: Settings, source: Adaptor, target: Adaptor, bars: Bars) -> Result:
     started = time.perf_counter()
-    await _refuse_used(source, target)
     airports = await asyncio.to_thread(load, settings.documents)
     async with Journal(settings.ledger) as journal:
         ledger = Ledger(journal.write)
@@ -128,23 +140,6 @@ async def move(settings: Settings, source: Adaptor, target: Adaptor, bars: Bars)
         findings,
         seconds,
     )
-
-
-async def _refuse_used(source: Adaptor, target: Adaptor) -> None:
-    """Nothing of a user's is moved along, or marked as moved."""
-    if source.name == target.name != "memory://":
-        raise ConfigurationError(
-            "the demo moves documents from one store to another: name two stores"
-        )
-    for adaptor, role in ((source, "source"), (target, "target")):
-        async with Store(adaptor) as store:
-            names = await store.collections()
-        if names:
-            raise ConfigurationError(
-                f"the demo's {role} is to be an empty store, and this one holds the collection "
-                f"{names[0]!r}: nothing was changed, choose another",
-                store=adaptor.name,
-            )
 
 
 async def _fill(

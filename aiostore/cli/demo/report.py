@@ -1,6 +1,5 @@
 """What came of it, for people and for programs."""
 
-from collections.abc import Collection
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -39,8 +38,8 @@ def figures(settings: Settings, result: Result) -> dict[str, Any]:
         "expected_documents": findings.expected,
         "seconds": round(result.seconds, 3),
         "seed": settings.seed,
-        "from": settings.source,
-        "to": settings.target,
+        "from": settings.source.name,
+        "to": settings.target.name,
         "switched": result.switch is not None,
         "switch_seconds": None if result.switch is None else round(result.switch.seconds, 6),
         "held_requests": None if result.switch is None else result.switch.held,
@@ -79,7 +78,7 @@ def faults(result: Result) -> list[str]:
     return lines
 
 
-def show_title(console: Console, settings: Settings, *, temporary: Collection[str]) -> None:
+def show_title(console: Console, settings: Settings) -> None:
     """What is about to happen, and where."""
     console.print(
         f"[bold]Moving the world's airports to another store[/bold] while {READERS} readers, "
@@ -87,20 +86,19 @@ def show_title(console: Console, settings: Settings, *, temporary: Collection[st
         highlight=False,
         soft_wrap=True,
     )
-    for role, url in (("from", settings.source), ("to", settings.target)):
-        kept = "[dim](temporary)[/dim]" if url in temporary else "[dim](kept)[/dim]"
-        console.print(f"  {role:<5}{escape(url)}  {kept}", highlight=False, soft_wrap=True)
+    for word, place in (("from", settings.source), ("to", settings.target)):
+        fate = "kept" if settings.keep else "emptied in the end"
+        note = f"[dim]({'temporary' if place.temporary else fate})[/dim]"
+        console.print(f"  {word:<5}{escape(place.name)}  {note}", highlight=False, soft_wrap=True)
     console.print(f"  seed {settings.seed}\n", highlight=False)
 
 
-def show(
-    console: Console, settings: Settings, result: Result, *, temporary: Collection[str]
-) -> None:
+def show(console: Console, settings: Settings, result: Result) -> None:
     """The tables, and the verdict last."""
     console.print()
     console.print(_latencies(result.tally))
     console.print(_facts(result))
-    _show_kept(console, settings, result, temporary)
+    _show_kept(console, settings, result)
     console.print()
     for line in faults(result):
         console.print(f"  {escape(line)}", style="red", highlight=False, soft_wrap=True)
@@ -157,19 +155,18 @@ def _facts(result: Result) -> Table:
     return table
 
 
-def _show_kept(
-    console: Console, settings: Settings, result: Result, temporary: Collection[str]
-) -> None:
-    """What is left of it on the user's own stores."""
+def _show_kept(console: Console, settings: Settings, result: Result) -> None:
+    """What is left of it where the user can find it."""
     moved = "marked as moved" if result.switch is not None else "still the one that counts"
-    kept = [
+    stores = [
         (settings.source, f"the source, {moved}"),
         (settings.target, f"the target, {result.documents:,} documents"),
-        (str(settings.ledger), "the ledger"),
     ]
-    for place, what in kept:
-        if place not in temporary:
-            console.print(f"  kept      {escape(place)}: {what}", highlight=False, soft_wrap=True)
+    kept = [(place.name, what) for place, what in stores if settings.keep and not place.temporary]
+    if settings.keep_ledger:
+        kept.append((str(settings.ledger), "the ledger"))
+    for name, what in kept:
+        console.print(f"  kept      {escape(name)}: {what}", highlight=False, soft_wrap=True)
 
 
 def _verdict(result: Result) -> str:
