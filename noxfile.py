@@ -50,9 +50,9 @@ def tests(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """The state machine and the histories, at random and by the thousand; arguments are pytest's.
 
-    For every night; about half an hour on two cores. `AIOSTORE_SOAK_EXAMPLES`, `…_SHARDS` (for each
-    stack of adaptors) and `…_HISTORIES` (for each scenario) set how many there are, `…_SEED` where
-    they begin.
+    For every night; about an hour and a half on two cores. `AIOSTORE_SOAK_EXAMPLES`, `…_SHARDS`
+    (for each stack of adaptors) and `…_HISTORIES` (for each scenario) set how many there are, of
+    which stacks with a server do every fourth, and `…_SEED` where they begin.
     """
     install(session, "test")
     many = {"EXAMPLES": "2000", "SHARDS": "8", "HISTORIES": "1000"}
@@ -86,6 +86,6 @@ def engines(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """A live migration of real data on embedded stores; arguments go to `aiostore demo`."""
-    session.install(".[demo]")
+    """A live migration of real data; arguments go to `aiostore demo`."""
+    session.install(".[demo,postgresql,mariadb]")
     session.run("aiostore", "demo", *session.posargs)
