@@ -2,8 +2,7 @@
 
 A connection belongs to one piece of work at a time and goes back to those that wait, with neither a
 ping nor a reset in between; one that may be broken is thrown away instead, and with it all that are
-older than the trouble. A server that restarts or fails over is waited for before anything is sent,
-and one that takes connections and does not answer keeps nobody for longer than the limits say.
+older than the trouble. A server that restarts or fails over is waited for before anything is sent.
 """
 
 import asyncio
@@ -21,7 +20,6 @@ from aiostore.errors import UnavailableError
 
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
-_GOODBYE = 2.0  # seconds that a server may take to see a connection off
 
 
 class Connections:
@@ -32,8 +30,6 @@ class Connections:
         session: makes a session of a driver's connection.
         pool: the limits.
         setup: statements for every new one.
-        limits: statements for every new one that a session is made of, besides.
-        connect_timeout: how long one attempt to connect may take; None for any time.
         is_lost: whether an error means that the connection is of no more use.
     """
 
@@ -44,16 +40,12 @@ class Connections:
         pool: Pool,
         *,
         setup: Sequence[str],
-        limits: Sequence[str],
-        connect_timeout: timedelta | None,
         is_lost: Callable[[BaseException], bool],
     ) -> None:
         self._engine = engine
         self._session = session
         self._pool = pool
         self._setup = setup
-        self._limits = limits
-        self._connect_timeout = None if connect_timeout is None else connect_timeout.total_seconds()
         self._is_lost = is_lost
         self._free = asyncio.Semaphore(pool.size)
         self._idle: list[tuple[AsyncConnection, Session]] = []
@@ -70,7 +62,7 @@ class Connections:
         try:
             yield connection
         finally:
-            await self._see_off(connection)
+            await connection.close()
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
@@ -100,7 +92,11 @@ class Connections:
     async def aclose(self) -> None:
         """Close them, none being in use."""
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(self._see_off(connection) for connection, _ in idle))
+        for connection, session in idle:
+            if session.is_closed:
+                await self._throw_away(connection)
+            else:
+                await connection.close()
         await self._engine.dispose()
 
     async def _enter(self) -> None:
@@ -112,9 +108,8 @@ class Connections:
                 await self._free.acquire()
         except TimeoutError:
             raise UnavailableError(
-                f"all {self._pool.size} connections were in use for longer than pool_timeout, "
-                f"{self._pool.timeout.total_seconds():g} s: ask for less at the same time, or "
-                "raise pool_size"
+                f"all {self._pool.size} connections were in use for too long: ask for less at the "
+                "same time, or raise pool_size"
             ) from None
 
     async def _take(self) -> tuple[AsyncConnection, Session]:
@@ -125,13 +120,11 @@ class Connections:
             await self._throw_away(connection)
         connection = await self._connect()
         try:
-            session = await self._session_of(connection)
-            for statement in self._limits:
-                await session.run(statement)
+            raw = await connection.get_raw_connection()
+            return connection, self._session(raw.driver_connection)
         except BaseException:
             await self._throw_away(connection)
             raise
-        return connection, session
 
     async def _connect(self) -> AsyncConnection:
         """Nothing has been sent yet, so there is nothing that could happen twice."""
@@ -140,8 +133,7 @@ class Connections:
         pause = _FIRST_PAUSE
         while True:
             try:
-                async with asyncio.timeout(self._connect_timeout):
-                    return await self._set_up(await self._engine.connect())
+                return await self._set_up(await self._engine.connect())
             except Exception as error:
                 if not self._is_lost(error) or clock.time() + pause > deadline:
                     raise
@@ -157,21 +149,7 @@ class Connections:
             raise
         return connection
 
-    async def _session_of(self, connection: AsyncConnection) -> Session:
-        raw = await connection.get_raw_connection()
-        return self._session(raw.driver_connection)
-
-    async def _see_off(self, connection: AsyncConnection) -> None:
-        """Close it as the server likes it, if that answers."""
-        with suppress(Exception):  # it may be broken, and how it ends is no matter
-            session = await self._session_of(connection)
-            async with asyncio.timeout(_GOODBYE):
-                await session.close()
-        await self._throw_away(connection)
-
     async def _throw_away(self, connection: AsyncConnection) -> None:
-        """Close it without asking the server."""
-        with suppress(Exception):  # likewise
-            (await self._session_of(connection)).abort()
+        with suppress(Exception):  # it is broken, and how it ends is no matter
             await connection.invalidate()
         await connection.close()
