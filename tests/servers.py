@@ -11,7 +11,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,12 +39,14 @@ def server(name: str) -> DatabaseServer:
 
 
 @contextmanager
-def private_server(name: str, *, durable: bool = True) -> Iterator[LocalServer]:
+def private_server(
+    name: str, *, durable: bool = True, options: Sequence[str] = ()
+) -> Iterator[LocalServer]:
     """A server that this test alone uses and may stop and kill; see `LocalServer`."""
     _need_driver(name)
     if variable(name) in os.environ:
         pytest.skip(f"tests do not kill the server that {variable(name)} names")
-    with closing(_started(name, durable=durable)) as started:
+    with closing(_started(name, durable=durable, options=options)) as started:
         yield started
 
 
@@ -64,9 +66,9 @@ def variable(name: str) -> str:
     return f"AIOSTORE_TEST_{name.upper()}_URL"
 
 
-def _started(name: str, *, durable: bool) -> LocalServer:
+def _started(name: str, *, durable: bool, options: Sequence[str] = ()) -> LocalServer:
     try:
-        local = LOCAL_SERVERS[name](durable=durable)
+        local = LOCAL_SERVERS[name](durable=durable, options=options)
     except MissingEngineError as error:
         _do_without(name, f"{error}, or set {variable(name)}")
     try:

@@ -2,7 +2,8 @@
 
 A connection belongs to one piece of work at a time and goes back to those that wait, with neither a
 ping nor a reset in between; one that may be broken is thrown away instead, and with it all that are
-older than the trouble. A server that restarts or fails over is waited for before anything is sent.
+older than the trouble. A server that restarts or fails over is waited for before anything is sent,
+and one that takes connections and does not answer keeps nobody for longer than the limits say.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from aiostore.errors import UnavailableError
 
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
+_GOODBYE = 2.0  # seconds that a server may take to see a connection off
 
 
 class Connections:
@@ -30,6 +32,8 @@ class Connections:
         session: makes a session of a driver's connection.
         pool: the limits.
         setup: statements for every new one.
+        limits: statements for every new one that a session is made of, besides.
+        connect_timeout: how long one attempt to connect may take; None for any time.
         is_lost: whether an error means that the connection is of no more use.
     """
 
@@ -40,12 +44,16 @@ class Connections:
         pool: Pool,
         *,
         setup: Sequence[str],
+        limits: Sequence[str],
+        connect_timeout: timedelta | None,
         is_lost: Callable[[BaseException], bool],
     ) -> None:
         self._engine = engine
         self._session = session
         self._pool = pool
         self._setup = setup
+        self._limits = limits
+        self._connect_timeout = None if connect_timeout is None else connect_timeout.total_seconds()
         self._is_lost = is_lost
         self._free = asyncio.Semaphore(pool.size)
         self._idle: list[tuple[AsyncConnection, Session]] = []
@@ -62,7 +70,7 @@ class Connections:
         try:
             yield connection
         finally:
-            await connection.close()
+            await self._see_off(connection)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
@@ -92,11 +100,7 @@ class Connections:
     async def aclose(self) -> None:
         """Close them, none being in use."""
         idle, self._idle = self._idle, []
-        for connection, session in idle:
-            if session.is_closed:
-                await self._throw_away(connection)
-            else:
-                await connection.close()
+        await asyncio.gather(*(self._see_off(connection) for connection, _ in idle))
         await self._engine.dispose()
 
     async def _enter(self) -> None:
@@ -108,8 +112,9 @@ class Connections:
                 await self._free.acquire()
         except TimeoutError:
             raise UnavailableError(
-                f"all {self._pool.size} connections were in use for too long: ask for less at the "
-                "same time, or raise pool_size"
+                f"all {self._pool.size} connections were in use for longer than pool_timeout, "
+                f"{self._pool.timeout.total_seconds():g} s: ask for less at the same time, or "
+                "raise pool_size"
             ) from None
 
     async def _take(self) -> tuple[AsyncConnection, Session]:
@@ -120,11 +125,13 @@ class Connections:
             await self._throw_away(connection)
         connection = await self._connect()
         try:
-            raw = await connection.get_raw_connection()
-            return connection, self._session(raw.driver_connection)
+            session = await self._session_of(connection)
+            for statement in self._limits:
+                await session.run(statement)
         except BaseException:
             await self._throw_away(connection)
             raise
+        return connection, session
 
     async def _connect(self) -> AsyncConnection:
         """Nothing has been sent yet, so there is nothing that could happen twice."""
@@ -133,7 +140,8 @@ class Connections:
         pause = _FIRST_PAUSE
         while True:
             try:
-                return await self._set_up(await self._engine.connect())
+                async with asyncio.timeout(self._connect_timeout):
+                    return await self._set_up(await self._engine.connect())
             except Exception as error:
                 if not self._is_lost(error) or clock.time() + pause > deadline:
                     raise
@@ -149,7 +157,21 @@ class Connections:
             raise
         return connection
 
+    async def _session_of(self, connection: AsyncConnection) -> Session:
+        raw = await connection.get_raw_connection()
+        return self._session(raw.driver_connection)
+
+    async def _see_off(self, connection: AsyncConnection) -> None:
+        """Close it as the server likes it, if that answers."""
+        with suppress(Exception):  # it may be broken, and how it ends is no matter
+            session = await self._session_of(connection)
+            async with asyncio.timeout(_GOODBYE):
+                await session.close()
+        await self._throw_away(connection)
+
     async def _throw_away(self, connection: AsyncConnection) -> None:
-        with suppress(Exception):  # it is broken, and how it ends is no matter
+        """Close it without asking the server."""
+        with suppress(Exception):  # likewise
+            (await self._session_of(connection)).abort()
             await connection.invalidate()
         await connection.close()

@@ -5,7 +5,7 @@ import sqlite3
 import ssl
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from msgspec import Struct
 from sqlalchemy import URL
@@ -42,6 +42,11 @@ class Database(Protocol):
     @property
     def pool(self) -> "Pool":
         """The limits of its connections."""
+        ...
+
+    @property
+    def connect_timeout(self) -> timedelta | None:
+        """How long one attempt to connect may take; None for any time."""
         ...
 
     def engine(self) -> AsyncEngine:
@@ -85,6 +90,7 @@ class SQLiteDatabase(Struct, frozen=True):
     synchronous: Literal["full", "normal", "off"] = "full"
     busy_timeout: timedelta = timedelta(seconds=5)
     pool: Pool = Pool()
+    connect_timeout: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if self.synchronous not in SYNCHRONOUS:
@@ -215,7 +221,9 @@ class ServerDatabase(Struct, frozen=True):
         if self.user is not None:
             connect["user"] = self.user
         if self.password is not None:
-            connect["password"] = str(self.password)
+            # As text asyncmy would send it in Latin-1, as bytes asyncpg would not take it.
+            text = str(self.password)
+            connect["password"] = text if self.dialect is POSTGRESQL else text.encode()
         return _engine(URL.create(self.dialect.driver), connect)
 
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,6 @@ from aiostore.adaptors.sql._batches import (
 from aiostore.adaptors.sql._filters import Condition, Judge
 from aiostore.adaptors.sql._indexes import (
     MakeIndex,
-    hint_in_sqlite,
     make_in_mysql,
     make_in_postgresql,
     make_in_sqlite,
@@ -47,8 +47,7 @@ class Judging(Struct, frozen=True):
         place: the columns of a field's place.
         indexed_place: the same, as an index has them.
         make_index: makes an index of a field.
-        index_hint: of a table, a collection and a path what makes it go by that index, behind the
-            table's name; None if it does by itself.
+        index_hint: what makes it go by the index of a field; None if it does by itself.
         has_strays: there are documents that it cannot read though others can. They have the rank
             `UNREADABLE`.
         row_values: see `stretches`.
@@ -60,7 +59,7 @@ class Judging(Struct, frozen=True):
     place: Callable[[Path], Place]
     indexed_place: Callable[[Path], Place]
     make_index: MakeIndex
-    index_hint: Callable[[str, str, Path], str] | None = None
+    index_hint: Callable[[Path], str] | None = None
     has_strays: bool = False
     row_values: bool = False
     since: tuple[int, ...] = ()
@@ -77,10 +76,12 @@ class Dialect(Struct, frozen=True):
             enough for conditional writes (`Statements.store`).
         begin: the statement that begins a writing transaction.
         setup: statements for every new connection.
+        limits: statements after which the server gives a statement up that takes longer than
+            `{milliseconds}`, or `{seconds}`, a whole number.
         one_writer: writers do not lock rows but the database, so they wait for each other here
             rather than there.
         making: the statements that begin the making of tables, by one process at a time, and those
-            that end it.
+            that end it. One that returns 0 did not get the lock in time.
         shared: that a database holds other tables is nothing unusual.
         joins_in_changes: an UPDATE may join.
         joins_in_deletions: a DELETE may.
@@ -101,6 +102,7 @@ class Dialect(Struct, frozen=True):
     insert: Insert | None = None
     returning: bool = False
     setup: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
     one_writer: bool = False
     making: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     shared: bool = True
@@ -114,6 +116,15 @@ class Dialect(Struct, frozen=True):
     lost: frozenset[Code] = frozenset()
     read_only: frozenset[Code] = frozenset()
     most_bytes: int | None = None
+
+    def limited(self, limit: timedelta) -> tuple[str, ...]:
+        """The statements after which the server gives up one that takes longer."""
+        milliseconds = max(1, limit // timedelta(milliseconds=1))
+        seconds = -(-milliseconds // 1000)
+        return tuple(
+            statement.format(milliseconds=milliseconds, seconds=seconds)
+            for statement in self.limits
+        )
 
 
 def _by_primary_key(rows: Select[Any], documents: Table) -> Select[Any]:
@@ -135,7 +146,7 @@ def _judging_by_mysql(judge: Judge) -> Judging:
         _mariadb_json.place,
         partial(_mariadb_json.place, indexed=True),
         make_in_mysql,
-        lambda _table, _collection, path: _mariadb_json.index_hint(path),
+        _mariadb_json.index_hint,
         has_strays=True,
     )
 
@@ -156,7 +167,6 @@ SQLITE = Dialect(
         _sqlite_json.place,
         _sqlite_json.place,
         make_in_sqlite,
-        hint_in_sqlite,
     ),
     # https://www.sqlite.org/rescode.html, the primary codes
     errors={
@@ -199,7 +209,10 @@ _NO_TABLE: Meaning = (
 )
 _BUSY: Meaning = (UnavailableError, "the server is too busy to answer")
 _AWAY: Meaning = (UnavailableError, "the server cannot be reached, or went away")
-_CANCELLED: Meaning = (UnavailableError, "the server gave the statement up")
+_CANCELLED: Meaning = (
+    UnavailableError,
+    "the server gave the statement up: it took longer than statement_timeout, or was ended by hand",
+)
 _CONTENDED: Meaning = (UnavailableError, "other transactions were in the way each time")
 _FULL: Meaning = (UnavailableError, "the server's disk is full: free some space")
 _READ_ONLY: Meaning = (
@@ -213,12 +226,17 @@ _LOCK = 0x61696F73746F7265  # "aiostore"
 POSTGRESQL = Dialect(
     driver="postgresql+asyncpg",
     batching=ARRAYS,
-    begin="BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+    begin="BEGIN",
     insert=PostgreSQLInsert,
     returning=True,
     # Otherwise it plans anew for each batch, and by what it guesses of it: on a table that has not
-    # been analyzed yet 128 conditional writes took 550 ms instead of 29.
-    setup=("SET plan_cache_mode = force_generic_plan",),
+    # been analyzed yet 128 conditional writes took 550 ms instead of 29. And a stricter isolation,
+    # which some databases have by default, would refuse what is decided row by row here.
+    setup=(
+        "SET plan_cache_mode = force_generic_plan",
+        "SET default_transaction_isolation = 'read committed'",
+    ),
+    limits=("SET statement_timeout = {milliseconds}",),
     judging=Judging(
         _postgresql_json.judge,
         _postgresql_json.is_readable,
@@ -236,7 +254,10 @@ POSTGRESQL = Dialect(
         "25P03": _AWAY,
         "28": _REFUSED_LOGIN,
         "3D000": _NO_DATABASE,
-        "3F000": _NO_TABLE,
+        "3F000": (
+            ConfigurationError,
+            "the user has no schema: grant it USAGE on one of its search_path, and CREATE at first",
+        ),
         "40": _CONTENDED,
         "42501": _NO_PERMISSION,
         "42P01": _NO_TABLE,
@@ -262,7 +283,7 @@ POSTGRESQL = Dialect(
 MYSQL = Dialect(
     driver="mysql+asyncmy",
     batching=MYSQL_JSON_TABLE,
-    begin="START TRANSACTION READ WRITE",
+    begin="START TRANSACTION",
     insert=MySQLInsert,
     setup=(
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
@@ -270,6 +291,10 @@ MYSQL = Dialect(
         "SET SESSION sql_mode = 'TRADITIONAL'",
         # A note on each body that MariaDB cannot read would cost a call, and a line in the log.
         "SET SESSION sql_notes = 0",
+    ),
+    # What changes something it ends only while it waits for a lock.
+    limits=(
+        "SET SESSION innodb_lock_wait_timeout = {seconds}, max_execution_time = {milliseconds}",
     ),
     making=(("SELECT GET_LOCK('aiostore', 60)",), ("SELECT RELEASE_LOCK('aiostore')",)),
     by_key=_by_primary_key,
@@ -322,7 +347,10 @@ MYSQL = Dialect(
 )
 
 MARIADB = msgspec.structs.replace(
-    MYSQL, driver="mariadb+asyncmy", judging=_judging_by_mysql(_mariadb_json.judge_by_mariadb)
+    MYSQL,
+    driver="mariadb+asyncmy",
+    limits=("SET SESSION max_statement_time = {milliseconds} / 1000",),
+    judging=_judging_by_mysql(_mariadb_json.judge_by_mariadb),
 )
 
 # Their statements are compiled in a test, and have never been run.

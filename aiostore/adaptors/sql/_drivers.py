@@ -39,6 +39,14 @@ class Session(Protocol):
         """End the transaction that is under way, if the database has not done so after an error."""
         ...
 
+    async def close(self) -> None:
+        """Give up what is under way, and take leave of the server."""
+        ...
+
+    def abort(self) -> None:
+        """Close what connects to a server, without a word to it."""
+        ...
+
 
 class AiosqliteSession:
     """SQLite's, which has a thread of its own. It needs no limit: it waits for locks only."""
@@ -68,6 +76,12 @@ class AiosqliteSession:
     async def roll_back(self) -> None:
         if self._connection.in_transaction:
             await self.run("ROLLBACK")
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    def abort(self) -> None:
+        pass
 
 
 class AsyncpgSession:
@@ -99,6 +113,12 @@ class AsyncpgSession:
     async def roll_back(self) -> None:
         await self.run("ROLLBACK")
 
+    async def close(self) -> None:
+        await self._connection.close()
+
+    def abort(self) -> None:
+        self._connection.terminate()
+
 
 class AsyncmySession:
     """MariaDB's and MySQL's."""
@@ -127,6 +147,12 @@ class AsyncmySession:
 
     async def roll_back(self) -> None:
         await self.run("ROLLBACK")
+
+    async def close(self) -> None:
+        await self._connection.ensure_closed()
+
+    def abort(self) -> None:
+        self._connection.close()
 
 
 SESSIONS: Mapping[str, Callable[[Any, float | None], Session]] = {

@@ -2,11 +2,17 @@
 
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from ssl import SSLCertVerificationError
 
 from sqlalchemy.exc import DBAPIError
 
 from aiostore.adaptors.sql._dialects import Code, Dialect, Meaning
 from aiostore.errors import ConfigurationError, StoreError, UnavailableError
+
+_UNTRUSTED: Meaning = (
+    ConfigurationError,
+    "the server's certificate is not trusted: check sslrootcert, and that it names the host",
+)
 
 _PACKAGES = frozenset({"sqlalchemy", "sqlite3", "asyncpg", "asyncmy"})
 
@@ -40,7 +46,9 @@ class Errors:
             raise kind(f"{advice}: {cause}" if cause else advice, store=self._store) from error
 
     def is_lost(self, error: BaseException) -> bool:
-        """Whether the connection is of no more use; so it is after every error without a code."""
+        """Whether the connection is of no more use: so it is without a code of the driver's."""
+        if isinstance(error, OvertakenError | StoreError):
+            return False
         code = code_of(error)
         return code is None or _is_among(code, self._dialect.lost)
 
@@ -56,6 +64,8 @@ class Errors:
             return ConfigurationError, "the database takes no writes: it is a replica, or read-only"
         if isinstance(error, OvertakenError):
             return UnavailableError, "other writers were faster each time"
+        if isinstance(_cause_of(error).__cause__ or error, SSLCertVerificationError):
+            return _UNTRUSTED
         if isinstance(error, TimeoutError):
             return UnavailableError, "the server did not answer in time"
         if code is None:  # nobody said that nothing was done

@@ -24,11 +24,10 @@ and not at its bound. With the hint it goes by the bounds, if they are compariso
 by AND and OR; rows are not compared that way.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
 from math import ceil, floor
-from operator import eq, ge, gt, le, lt, ne
 from sys import float_info
 from typing import Any
 
@@ -53,12 +52,13 @@ from sqlalchemy import (
     type_coerce,
 )
 
+from aiostore.adaptors.sql._comparisons import OPERATIONS, about
 from aiostore.adaptors.sql._filters import Condition, Judge, Leaf
 from aiostore.adaptors.sql._places import UNREADABLE, Place
 from aiostore.adaptors.sql._tables import body as _body
 from aiostore.filters import Compare, Contains, In, Operator, Path, Prefix, Scalar
 from aiostore.keys import end_of_prefix
-from aiostore.orders import LONGEST_TEXT, RELATIVE_MARGIN, SMALLEST_MARGIN
+from aiostore.orders import LONGEST_TEXT
 
 ALREADY_THERE = frozenset({1060, 1061})
 """The errors of `index_ddl`'s statements that say that there is nothing left to do.
@@ -71,15 +71,6 @@ https://mariadb.com/kb/en/mariadb-error-code-reference: ER_DUP_FIELDNAME and ER_
 _LONGEST = 128 * 1024
 
 _PAST_INTEGERS = 2**63
-_OPERATIONS: dict[Operator, Callable[[Any, Any], Condition]] = {
-    "==": eq,
-    "!=": ne,
-    "<": lt,
-    "<=": le,
-    ">": gt,
-    ">=": ge,
-}
-
 # The first characters of JSON's values; numbers' are between the last two.
 _NULL, _TRUE, _FALSE, _TEXT, _ARRAY, _MINUS, _NINE = (
     literal_column(f"'{first}'", String) for first in 'ntf"[-9'
@@ -221,13 +212,13 @@ def _compares(
         case str():
             if _is_too_long(wanted):
                 return true() if wide else false()
-            holds = _OPERATIONS[operator](_text(written), wanted)
+            holds = OPERATIONS[operator](_text(written), wanted)
             return _if(_begins_with(written, _TEXT), holds)
         case _:
             as_float = (
                 _exactly(_float(written), operator, wanted)
                 if exact
-                else _about(_float(written), operator, wanted, wide=wide)
+                else about(_float(written), operator, wanted, wide=wide, bound=_finite)
             )
             return _if_number(written, _as_integer(written, operator, wanted), as_float)
 
@@ -346,14 +337,14 @@ def _as_integer(written: ColumnElement[Any], operator: Operator, wanted: float) 
     else:
         bound = ceil(wanted) if operator in ("<", ">=") else floor(wanted)
         bound = max(-_PAST_INTEGERS - 1, min(bound, _PAST_INTEGERS))
-    return _OPERATIONS[operator](_integer(written), bound)
+    return OPERATIONS[operator](_integer(written), bound)
 
 
 def _exactly(found: ColumnElement[Any], operator: Operator, wanted: float) -> Condition:
     """A comparison of a float that is read exactly, with a float."""
     closest = float(wanted)
     if closest == wanted:
-        return _OPERATIONS[operator](found, closest)
+        return OPERATIONS[operator](found, closest)
     match operator:
         case "==":
             return false()
@@ -363,25 +354,6 @@ def _exactly(found: ColumnElement[Any], operator: Operator, wanted: float) -> Co
             return found <= closest if closest < wanted else found < closest
         case _:
             return found > closest if closest < wanted else found >= closest
-
-
-def _about(
-    found: ColumnElement[Any], operator: Operator, wanted: float, *, wide: bool
-) -> Condition:
-    """A comparison of a float that is read with an error."""
-    margin = abs(wanted) * RELATIVE_MARGIN + SMALLEST_MARGIN
-    at_most, at_least, slack = (le, ge, margin) if wide else (lt, gt, -margin)
-    up: Condition = at_most(found, _finite(wanted + slack))
-    down: Condition = at_least(found, _finite(wanted - slack))
-    match operator:
-        case "<" | "<=":
-            return up
-        case ">" | ">=":
-            return down
-        case "==":
-            return and_(up, down)
-        case _:
-            return or_(up, down)
 
 
 def _finite(bound: float) -> float:

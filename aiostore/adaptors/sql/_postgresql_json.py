@@ -18,7 +18,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from math import ceil, floor, inf, nextafter
-from operator import eq, ge, gt, le, lt, ne
 from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import (
@@ -41,6 +40,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.types import TypeEngine
 
+from aiostore.adaptors.sql._comparisons import OPERATIONS
 from aiostore.adaptors.sql._filters import Condition, Leaf
 from aiostore.adaptors.sql._places import (
     BOOLEAN,
@@ -57,14 +57,6 @@ from aiostore.adaptors.sql._tables import body as _body
 from aiostore.filters import Compare, Contains, In, Operator, Path, Prefix, Scalar
 from aiostore.orders import LONGEST_TEXT
 
-_OPERATIONS: dict[Operator, Callable[[Any, Any], Condition]] = {
-    "==": eq,
-    "!=": ne,
-    "<": lt,
-    "<=": le,
-    ">": gt,
-    ">=": ge,
-}
 _RANKS = {
     "null": NULL,
     "boolean": BOOLEAN,
@@ -173,7 +165,7 @@ def _holds(value: _Value, leaf: Leaf, *, wide: bool) -> Condition:
 
 
 def _compares(value: _Value, operator: Operator, wanted: Scalar, *, wide: bool) -> Condition:
-    compare = _OPERATIONS[operator]
+    compare = OPERATIONS[operator]
     way: dict[str, Condition]
     match wanted:
         case None:
@@ -247,7 +239,7 @@ def _is_beside(stored: _Value, operator: Operator, wanted: _Wanted) -> Condition
     if operator in ("==", "!=") and below != above:
         return true() if operator == "!=" else false()
     neighbour = above if operator in ("<", ">=") else below
-    return _OPERATIONS[operator](stored, literal(neighbour, type_))
+    return OPERATIONS[operator](stored, literal(neighbour, type_))
 
 
 def _is_among(stored: _Value, values: Sequence[Any], type_: TypeEngine[Any]) -> Condition:

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aiostore.adaptors.sql._dialects import Dialect
 from aiostore.adaptors.sql._tables import INDEX_COLUMN, LAYOUT_VERSION, Tables
-from aiostore.errors import ConfigurationError
+from aiostore.errors import ConfigurationError, UnavailableError
 
 
 async def prepare(
@@ -28,11 +28,14 @@ async def prepare(
     Raises:
         ConfigurationError: the database belongs to something else, or to a later version. Nothing
             was changed.
+        UnavailableError: another process did not come to an end with it.
     """
     if await connection.run_sync(_is_prepared, tables, shared=shared):
         return
     for statement in dialect.making[0]:
-        await connection.exec_driver_sql(statement)
+        result = await connection.exec_driver_sql(statement)
+        if result.returns_rows and result.scalar() == 0:
+            raise UnavailableError("another process has been making the tables for too long")
     if not await connection.run_sync(_is_prepared, tables, shared=True):
         await connection.run_sync(_make, tables)
     for statement in dialect.making[1]:

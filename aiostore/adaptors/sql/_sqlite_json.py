@@ -11,11 +11,11 @@ bits. Of 400,000 floats the worst was read wrong by 1e-15 of its value, on 3.35 
 `long double`, and near zero by two of the smallest steps, on 3.50.
 
 So a float is compared with an integer by its digits. With another float it is compared as SQLite
-reads it, and what is closer than a margin counts as unknown.
+reads it, and what is closer than a margin, a hundred times that error, counts as unknown; so does
+all where a bound has become infinite, as a float that is read so may have.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from operator import eq, ge, gt, le, lt, ne
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -34,6 +34,7 @@ from sqlalchemy import (
     true,
 )
 
+from aiostore.adaptors.sql._comparisons import OPERATIONS, about
 from aiostore.adaptors.sql._filters import Condition, Leaf
 from aiostore.adaptors.sql._places import (
     BOOLEAN,
@@ -49,18 +50,10 @@ from aiostore.adaptors.sql._places import (
 from aiostore.adaptors.sql._tables import body as _body
 from aiostore.filters import Compare, Contains, In, Operator, Path, Prefix, Scalar
 from aiostore.keys import end_of_prefix
-from aiostore.orders import LONGEST_TEXT, RELATIVE_MARGIN, SMALLEST_MARGIN
+from aiostore.orders import LONGEST_TEXT
 
 _encode = msgspec.json.Encoder().encode
 
-_OPERATIONS: dict[Operator, Callable[[Any, Any], Condition]] = {
-    "==": eq,
-    "!=": ne,
-    "<": lt,
-    "<=": le,
-    ">": gt,
-    ">=": ge,
-}
 _WHOLE = 2.0**53  # floats of this size have no fraction
 _PAST_INTEGERS = 2.0**63
 _RANKS = {
@@ -149,7 +142,7 @@ def _json_path(path: Path) -> str:
 
 
 def _compares(value: _Value, operator: Operator, wanted: Scalar, *, wide: bool) -> Condition:
-    compare = _OPERATIONS[operator]
+    compare = OPERATIONS[operator]
     match wanted:
         case None:
             return value.type == "null"
@@ -163,7 +156,7 @@ def _compares(value: _Value, operator: Operator, wanted: Scalar, *, wide: bool) 
                 return and_(_is_number(value), compare(_by_digits(value), integer))
             return or_(
                 and_(value.type == "integer", compare(value.value, wanted)),
-                and_(value.type == "real", _about(value.value, operator, wanted, wide=wide)),
+                and_(value.type == "real", about(value.value, operator, wanted, wide=wide)),
             )
 
 
@@ -179,8 +172,8 @@ def _is_one_of(value: _Value, wanted: Sequence[Scalar], *, wide: bool) -> Condit
     if integers:
         ways.append(and_(_is_number(value), _by_digits(value).in_(_unfolded(integers))))
     if floats and wide:
-        between = _about(value.value, ">=", min(floats), wide=True)
-        between &= _about(value.value, "<=", max(floats), wide=True)
+        between = about(value.value, ">=", min(floats), wide=True)
+        between &= about(value.value, "<=", max(floats), wide=True)
         ways.append(and_(value.type == "real", between))
     return or_(false(), *ways)
 
@@ -218,25 +211,6 @@ def _by_digits(value: _Value) -> ColumnElement[Any]:
         (func.substr(func.rtrim(value.written, "0]"), -1) != ".", whole_part + half),
         else_=whole_part,
     )
-
-
-def _about(read: ColumnElement[Any], operator: Operator, wanted: float, *, wide: bool) -> Condition:
-    """A comparison of a float as SQLite reads it."""
-    # A hundred times the error of above.
-    margin = abs(wanted) * RELATIVE_MARGIN + SMALLEST_MARGIN
-    # With a bound that has become infinite, as a float that is read so may have, all is unknown.
-    at_most, at_least, slack = (le, ge, margin) if wide else (lt, gt, -margin)
-    up: Condition = at_most(read, wanted + slack)
-    down: Condition = at_least(read, wanted - slack)
-    match operator:
-        case "<" | "<=":
-            return up
-        case ">" | ">=":
-            return down
-        case "==":
-            return and_(up, down)
-        case _:
-            return or_(up, down)
 
 
 def _as_integer(number: float) -> int | None:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
@@ -49,6 +50,8 @@ R = TypeVar("R")
 _CONTENTION_ATTEMPTS = 10
 _FIRST_CONTENTION_PAUSE = 0.005  # seconds
 _LONGEST_CONTENTION_PAUSE = 0.2
+
+_GRACE = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
@@ -108,7 +111,7 @@ class SQLAdaptor:
         self._errors = Errors(self._dialect, database.name)
         self._writing = asyncio.Lock()
         self._jobs: set[asyncio.Task[Any]] = set()
-        self._making: set[asyncio.Task[Any]] = set()
+        self._dispensable: set[asyncio.Task[Any]] = set()
         self._opened: _Opened | None = None
 
     @property
@@ -122,10 +125,10 @@ class SQLAdaptor:
     async def open(self) -> None:
         with self._errors.translated(opening=True):
             engine = await asyncio.to_thread(self._database.engine)
-            await self._run(self._open(engine))
+            await self._run_until_closed(self._open(engine))
 
     async def aclose(self) -> None:
-        for job in self._making:
+        for job in self._dispensable:
             job.cancel()  # what is left of an index is removed when it is made the next time
         while self._jobs:
             await asyncio.wait(self._jobs)
@@ -160,11 +163,7 @@ class SQLAdaptor:
 
     async def index(self, collection: str, path: Path, /) -> None:
         with self._errors.translated():
-            job = asyncio.create_task(self._index(collection, path))
-            self._jobs.add(job)
-            self._making.add(job)
-            job.add_done_callback(self._ended)
-            await asyncio.shield(job)
+            await self._run_until_closed(self._index(collection, path))
 
     async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
         return await self._run(self._count(collection, alive_at))
@@ -182,15 +181,24 @@ class SQLAdaptor:
 
     async def _run(self, work: Coroutine[Any, Any, R]) -> R:
         """Do `work` in a task of our own: a cancelled caller leaves no half-used connection."""
+        with self._errors.translated():
+            return await asyncio.shield(self._started(work))
+
+    async def _run_until_closed(self, work: Coroutine[Any, Any, R]) -> R:
+        """The same for what `aclose` need not wait for."""
+        job = self._started(work)
+        self._dispensable.add(job)
+        return await asyncio.shield(job)
+
+    def _started(self, work: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
         job = asyncio.create_task(work)
         self._jobs.add(job)
         job.add_done_callback(self._ended)
-        with self._errors.translated():
-            return await asyncio.shield(job)
+        return job
 
     def _ended(self, job: asyncio.Task[Any]) -> None:
         self._jobs.discard(job)
-        self._making.discard(job)
+        self._dispensable.discard(job)
         if not job.cancelled():
             job.exception()  # whoever waited for it has it; if nobody did, it is nobody's
 
@@ -198,7 +206,8 @@ class SQLAdaptor:
         dialect = self._dialect
         pool = self._database.pool
         limit = pool.statement_timeout
-        seconds = None if limit is None else limit.total_seconds()
+        # The server gives a statement up, so that nothing of it goes on; unless it is out of reach.
+        seconds = None if limit is None else (limit + _GRACE).total_seconds()
         self._opened = _Opened(
             Statements(self._tables, dialect, engine.dialect),
             Connections(
@@ -206,6 +215,8 @@ class SQLAdaptor:
                 lambda connection: SESSIONS[dialect.driver](connection, seconds),
                 pool,
                 setup=self._database.setup,
+                limits=() if limit is None else dialect.limited(limit),
+                connect_timeout=self._database.connect_timeout,
                 is_lost=self._errors.is_lost,
             ),
         )

@@ -14,6 +14,7 @@ from aiostore.urls import StoreURL, address_of, path_of
 
 Name = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,31}$")]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+SomeSeconds = Annotated[float, Meta(ge=0.001, le=86_400)]
 
 
 class Options(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -36,8 +37,8 @@ class SQLiteOptions(Options):
 class ServerOptions(Options):
     """Those of servers."""
 
-    connect_timeout: Seconds = 10.0
-    statement_timeout: Seconds = 30.0
+    connect_timeout: SomeSeconds = 10.0
+    statement_timeout: SomeSeconds = 30.0
     reconnect_timeout: Seconds = 10.0
     sslmode: Literal["disable", "require", "verify-ca", "verify-full"] | None = None
     sslrootcert: str | None = None
