@@ -568,6 +568,16 @@ async def test_a_damaged_database_is_told(path: Path) -> None:
             await store.collection("users").get("1")
 
 
+async def test_a_mark_that_nobody_knows_is_told(path: Path) -> None:
+    """As a `CorruptRecordError` that names the document; a later version may know it."""
+    async with Store(SQLAdaptor(SQLiteDatabase(str(path)))) as store:
+        await store.collection("users").put("alice", {})
+        poke(path, "UPDATE aiostore_documents SET mark = 'gone'")
+        with pytest.raises(CorruptRecordError, match="its mark is 'gone'") as caught:
+            await store.collection("users").get("alice")
+    assert (caught.value.collection, caught.value.key) == ("users", "alice")
+
+
 async def test_an_unknown_error_keeps_its_cause(path: Path) -> None:
     """What the table of errors does not know is a plain `StoreError`."""
     async with Store(SQLAdaptor(SQLiteDatabase(str(path)))) as store:

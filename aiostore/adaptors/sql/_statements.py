@@ -39,6 +39,7 @@ from sqlalchemy.sql.selectable import FromClause
 from aiostore.adaptors.sql._dialects import Dialect
 from aiostore.adaptors.sql._prepared import Prepared
 from aiostore.adaptors.sql._tables import Tables
+from aiostore.errors import CorruptRecordError
 from aiostore.protocols import (
     Absent,
     Condition,
@@ -331,7 +332,14 @@ def record_of(row: Sequence[Any]) -> Record:
     if type(key) is bytes:
         collection, key = collection.decode(), key.decode()
     id_ = DocumentId(collection, key)
-    return Record(id_, body, version, created_at, updated_at, expires_at, Mark(mark))
+    try:
+        return Record(id_, body, version, created_at, updated_at, expires_at, Mark(mark))
+    except ValueError as error:
+        raise CorruptRecordError(
+            f"the row is damaged, or of a later version: its mark is {mark!r:.40}",
+            collection=collection,
+            key=key,
+        ) from error
 
 
 def id_of(row: Sequence[Any]) -> DocumentId:
