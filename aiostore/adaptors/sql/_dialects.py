@@ -25,6 +25,7 @@ from aiostore.adaptors.sql._batches import (
 from aiostore.adaptors.sql._filters import Condition, Judge
 from aiostore.adaptors.sql._indexes import (
     MakeIndex,
+    hint_in_sqlite,
     make_in_mysql,
     make_in_postgresql,
     make_in_sqlite,
@@ -47,7 +48,8 @@ class Judging(Struct, frozen=True):
         place: the columns of a field's place.
         indexed_place: the same, as an index has them.
         make_index: makes an index of a field.
-        index_hint: what makes it go by the index of a field; None if it does by itself.
+        index_hint: of a table, a collection and a path what makes it go by that index, behind the
+            table's name; None if it does by itself.
         has_strays: there are documents that it cannot read though others can. They have the rank
             `UNREADABLE`.
         row_values: see `stretches`.
@@ -59,7 +61,7 @@ class Judging(Struct, frozen=True):
     place: Callable[[Path], Place]
     indexed_place: Callable[[Path], Place]
     make_index: MakeIndex
-    index_hint: Callable[[Path], str] | None = None
+    index_hint: Callable[[str, str, Path], str] | None = None
     has_strays: bool = False
     row_values: bool = False
     since: tuple[int, ...] = ()
@@ -146,7 +148,7 @@ def _judging_by_mysql(judge: Judge) -> Judging:
         _mariadb_json.place,
         partial(_mariadb_json.place, indexed=True),
         make_in_mysql,
-        _mariadb_json.index_hint,
+        lambda _table, _collection, path: _mariadb_json.index_hint(path),
         has_strays=True,
     )
 
@@ -167,6 +169,7 @@ SQLITE = Dialect(
         _sqlite_json.place,
         _sqlite_json.place,
         make_in_sqlite,
+        hint_in_sqlite,
     ),
     # https://www.sqlite.org/rescode.html, the primary codes
     errors={

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
 import stamina
@@ -34,9 +35,14 @@ async def make_in_sqlite(
     connection: AsyncConnection, table: str, collection: str, path: Path, place: Place
 ) -> None:
     """Make an index of an expression; meanwhile no other process writes."""
-    await connection.exec_driver_sql(
-        await connection.run_sync(_statement, table, collection, path, place)
-    )
+    statement = await connection.run_sync(_statement, table, collection, path, place)
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    await _interruptible(connection.exec_driver_sql(statement), driver.interrupt)
+
+
+def hint_in_sqlite(table: str, collection: str, path: Path) -> str:
+    """What makes SQLite go by the index: left to itself it would rather sort the collection."""
+    return f"INDEXED BY {index_name(table, collection, path)}"
 
 
 async def make_in_postgresql(
@@ -63,7 +69,8 @@ async def make_in_postgresql(
                 await connection.run_sync(_statement, table, collection, path, place)
             )
         finally:
-            await connection.execute(_UNLOCK, names)
+            if not connection.invalidated:  # else the lock has gone with it
+                await connection.execute(_UNLOCK, names)
 
 
 async def make_in_mysql(
@@ -76,12 +83,37 @@ async def make_in_mysql(
     """
     del collection, place
     await connection.exec_driver_sql("SET SESSION lock_wait_timeout = 1")
+    session = await connection.scalar(text("SELECT CONNECTION_ID()"))
+
+    async def interrupt() -> None:
+        async with connection.engine.connect() as other:
+            await other.exec_driver_sql(f"KILL QUERY {session}")
+
+    async def make(statement: str) -> None:
+        await _interruptible(connection.exec_driver_sql(statement), interrupt)
+
     for statement in _mariadb_json.index_ddl(table, path):
         try:
-            await _until_free(_is_in_the_way, connection.exec_driver_sql, statement)
+            await _until_free(_is_in_the_way, make, statement)
         except DBAPIError as error:
             if _code_of(error) not in _mariadb_json.ALREADY_THERE:
                 raise
+
+
+async def _interruptible(
+    statement: Coroutine[Any, Any, Any], interrupt: Callable[[], Awaitable[None]]
+) -> None:
+    """Wait for a statement, which a database would go on with when nobody waits any more."""
+    job = asyncio.create_task(statement)
+    try:
+        await asyncio.shield(job)
+    except asyncio.CancelledError:
+        try:
+            await interrupt()
+        except DBAPIError:  # there is no server
+            job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+        raise
 
 
 _until_free = stamina.AsyncRetryingCaller(

@@ -27,6 +27,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    text,
     true,
     tuple_,
     update,
@@ -94,6 +95,16 @@ class Statements:
     def prepared(self, statement: ClauseElement) -> Prepared:
         """A statement of somebody else's, compiled."""
         return Prepared(statement, self._sqlalchemy_dialect)
+
+    def by_index(self, rows: Select[Any], hint: str | None) -> Prepared:
+        """A SELECT of documents, of columns without a table, that goes by an index.
+
+        Args:
+            rows: the SELECT, with no FROM.
+            hint: what names the index behind the table's name; None if none does.
+        """
+        table = self._sqlalchemy_dialect.identifier_preparer.format_table(self.documents)
+        return self.prepared(rows.select_from(text(f"{table} {hint or ''}")))
 
     @cached_property
     def read(self) -> Prepared:
@@ -353,13 +364,6 @@ def id_of(row: Sequence[Any]) -> DocumentId:
 def text_of(value: Any) -> Any:
     """A text that a database with binary keys returns as bytes; others as they are."""
     return value.decode() if type(value) is bytes else value
-
-
-def hinted(rows: Select[Any], documents: Table, hint: str | None) -> Select[Any]:
-    """A SELECT of documents with a hint for MariaDB and MySQL behind the table's name."""
-    for name in ("mysql", "mariadb") if hint is not None else ():
-        rows = rows.with_hint(documents, hint or "", name)
-    return rows
 
 
 def columns_of(documents: Table) -> list[ColumnElement[Any]]:

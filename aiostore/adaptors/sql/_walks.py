@@ -16,6 +16,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    column,
     false,
     literal_column,
     not_,
@@ -125,14 +126,16 @@ class Walk:
 
     def bounds(self, after: str | None, end: str | None) -> list[ColumnElement[bool]]:
         """What is between two keys: behind the one, and up to the other."""
+        of_collection = self._row.collection == bindparam("collection", type_=String)
+        return [of_collection, *self.key_bounds(after, end)]
+
+    def key_bounds(self, after: str | None, end: str | None) -> list[ColumnElement[bool]]:
+        """The same, but in whatever collection."""
         # One bound on either side: SQLite would walk from the first of two that it meets.
-        key = self._row.key
+        key: ColumnElement[str] = column("key", self._row.key.type)
         low = bindparam("low", type_=String)
         high = bindparam("high", type_=String)
-        bounds = [
-            self._row.collection == bindparam("collection", type_=String),
-            key >= low if self._is_at_start(after) else key > low,
-        ]
+        bounds = [key >= low if self._is_at_start(after) else key > low]
         if end is not None:
             bounds.append(key <= high)
         elif self._past is not None:
