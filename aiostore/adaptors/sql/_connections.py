@@ -8,11 +8,14 @@ and one that takes connections and does not answer keeps nobody for longer than 
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import event
+from sqlalchemy.engine import AdaptedConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from aiostore.adaptors.sql._databases import Pool
@@ -58,6 +61,8 @@ class Connections:
         self._free = asyncio.Semaphore(pool.size)
         self._idle: list[tuple[AsyncConnection, Session]] = []
         self._patience = timedelta(0)
+        self._nascent: dict[asyncio.Task[Any] | None, Session | None] = {}
+        event.listen(engine.sync_engine, "connect", self._note, insert=True)
 
     def be_patient(self) -> None:
         """Wait for a server that has been reached before."""
@@ -141,12 +146,49 @@ class Connections:
         while True:
             try:
                 async with asyncio.timeout(self._connect_timeout):
-                    return await self._set_up(await self._engine.connect())
+                    return await self._connected()
             except Exception as error:
                 if not self._is_lost(error) or clock.time() + pause > deadline:
                     raise
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # no secret
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _connected(self) -> AsyncConnection:
+        """A new connection, made in a task of its own.
+
+        SQLAlchemy would lose sight of one that the driver has made when it is cancelled. So the
+        task goes on when nobody waits any more, and what it has made is thrown away.
+        """
+        job = asyncio.create_task(self._make())
+        self._nascent[job] = None
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            await asyncio.shield(asyncio.create_task(self._give_up(job)))
+            raise
+        finally:
+            self._nascent.pop(job, None)
+
+    async def _make(self) -> AsyncConnection:
+        return await self._set_up(await self._engine.connect())
+
+    def _note(self, adapted: DBAPIConnection, _: object) -> None:
+        """The driver has connected, for the task that is running."""
+        job = asyncio.current_task()
+        if job in self._nascent and isinstance(adapted, AdaptedConnection):
+            self._nascent[job] = self._session(adapted.driver_connection)
+
+    async def _give_up(self, job: asyncio.Task[AsyncConnection]) -> None:
+        session = self._nascent.get(job)
+        if session is None and self._connect_timeout is not None:
+            job.cancel()  # a driver closes what it has not made yet; but a file is opened soon
+        if not (await asyncio.wait([job], timeout=_GOODBYE))[0]:
+            if session is not None:
+                session.abort()  # the server hangs
+            job.cancel()
+        [outcome] = await asyncio.gather(job, return_exceptions=True)
+        if isinstance(outcome, AsyncConnection):
+            await self._throw_away(outcome)
 
     async def _set_up(self, connection: AsyncConnection) -> AsyncConnection:
         try:
@@ -163,15 +205,32 @@ class Connections:
 
     async def _see_off(self, connection: AsyncConnection) -> None:
         """Close it as the server likes it, if that answers."""
+        await _to_the_end(self._take_leave(connection))
+
+    async def _throw_away(self, connection: AsyncConnection) -> None:
+        """Close it without asking the server."""
+        await _to_the_end(self._drop(connection))
+
+    async def _take_leave(self, connection: AsyncConnection) -> None:
         with suppress(Exception):  # it may be broken, and how it ends is no matter
             session = await self._session_of(connection)
             async with asyncio.timeout(_GOODBYE):
                 await session.close()
-        await self._throw_away(connection)
+        await self._drop(connection)
 
-    async def _throw_away(self, connection: AsyncConnection) -> None:
-        """Close it without asking the server."""
-        with suppress(Exception):  # likewise
+    async def _drop(self, connection: AsyncConnection) -> None:
+        # Likewise; and a driver may be in the midst of a statement that was cancelled.
+        with suppress(Exception, asyncio.CancelledError):
             (await self._session_of(connection)).abort()
             await connection.invalidate()
         await connection.close()
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do `work` in a task of its own, and let a cancellation through when it has ended."""
+    job = asyncio.create_task(work)
+    try:
+        await asyncio.shield(job)
+    except asyncio.CancelledError:
+        await asyncio.wait([job])
+        raise
