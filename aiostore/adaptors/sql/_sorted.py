@@ -24,7 +24,6 @@ from aiostore.orders import Coarse
 from aiostore.protocols import Record
 
 Values = dict[str, Any]
-Conditions = Sequence[ColumnElement[bool]]
 
 
 class Position(NamedTuple):

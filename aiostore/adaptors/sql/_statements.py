@@ -8,7 +8,7 @@ the versions that were found (`insert`, `replace`, `erase`).
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -66,8 +66,6 @@ _IDS = ("collection", "key")
 _ERASED = ("collection", "key", "expected")
 _REPLACED = (*_STORED, "expected")
 _WRITTEN = (*_STORED, "expected", "unexpired_at", "keep_created_at")
-
-S = TypeVar("S", bound=Select[Any])
 
 
 class Statements:

@@ -279,9 +279,9 @@ class SQLAdaptor:
                 raise
 
     async def _read(self, ids: Sequence[DocumentId]) -> dict[DocumentId, Record]:
-        opened = self._open_now()
-        async with opened.connections.session() as session:
-            return await self._standing(session, ids)
+        statements = self._open_now().statements
+        rows = await self._fetched(statements.read, statements.ids(ids))
+        return {record.id: record for record in map(record_of, rows)}
 
     async def _fetch(self, statement: Prepared, values: dict[str, Any]) -> Rows:
         return await self._run(self._fetched(statement, values))
@@ -289,15 +289,6 @@ class SQLAdaptor:
     async def _fetched(self, statement: Prepared, values: dict[str, Any]) -> Rows:
         async with self._open_now().connections.session() as session:
             return await session.fetch(statement, values)
-
-    async def _standing(
-        self, session: Session, ids: Sequence[DocumentId]
-    ) -> dict[DocumentId, Record]:
-        if not ids:
-            return {}
-        statements = self._open_now().statements
-        rows = await session.fetch(statements.read, statements.ids(ids))
-        return {record.id: record for record in map(record_of, rows)}
 
     async def _end_of_stretch(self, session: Session, walk: Walk, after: str | None) -> str | None:
         rows = await session.fetch(walk.end_of_stretch(after), walk.values(after, None, 0))
