@@ -50,6 +50,10 @@ class Channel:
         self._reads: Batcher[DocumentId, Record | None] = Batcher(
             self._sender.read, lanes=can.read_lanes, max_batch=can.max_batch, in_order=False
         )
+        # Apart from those, which must not be answered with an older state.
+        self._older_reads: Batcher[DocumentId, Record | None] = Batcher(
+            self._sender.read_older, lanes=can.read_lanes, max_batch=can.max_batch, in_order=False
+        )
         self._writes: Batcher[Write, Outcome] = Batcher(
             self._sender.write, lanes=can.write_lanes, max_batch=can.max_batch, in_order=True
         )
@@ -101,11 +105,14 @@ class Channel:
             self._check_loop()
             await asyncio.shield(self._closing)
 
-    async def read(self, ids: Sequence[DocumentId]) -> list[Record | None]:
-        """The records at `ids`, which may be any number of distinct ones."""
+    async def read(
+        self, ids: Sequence[DocumentId], *, consistent: bool = True
+    ) -> list[Record | None]:
+        """The records at `ids`, which may be any number of distinct ones; see `Adaptor.read`."""
         records: list[Record | None] = []
+        reads = self._reads if consistent else self._older_reads
         with self._operation():
-            for record in await self._reads.run(ids, ids):
+            for record in await reads.run(ids, ids):
                 if isinstance(record, Exception):
                     raise record
                 _check_mark(record)
@@ -222,6 +229,7 @@ class Channel:
         await self._idle.wait()
         await self._indexer.aclose()
         await self._reads.drain()
+        await self._older_reads.drain()
         await self._writes.drain()
         try:
             await self.adaptor.aclose()

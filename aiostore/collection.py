@@ -52,6 +52,12 @@ class Collection(Generic[T]):
     effect.
 
     A document whose time to live (`ttl`) is over is absent at once, for every verb.
+
+    A read sees every write that was acknowledged before it began. Verbs that only read can do
+    without: with `consistent=False` the store may answer with an older state of a document, or as
+    if there were none yet, where that is cheaper; usually by less than a second, but it may be from
+    before a write of this very process. On a store where nothing is saved by it the answer is the
+    latest all the same.
     """
 
     def __init__(self, channel: Channel, mapper: Mapper[T], indexes: tuple[Path, ...] = ()) -> None:
@@ -64,18 +70,23 @@ class Collection(Generic[T]):
         return f"<Collection {self.name!r} of {self._mapper.store}>"
 
     @overload
-    async def get(self, key: str) -> Document[T]: ...
+    async def get(self, key: str, *, consistent: bool = True) -> Document[T]: ...
 
     @overload
-    async def get(self, key: str, *, default: D) -> Document[T] | D: ...
+    async def get(self, key: str, *, default: D, consistent: bool = True) -> Document[T] | D: ...
 
-    async def get(self, key: str, *, default: Any = _MISSING) -> Any:
+    async def get(self, key: str, *, default: Any = _MISSING, consistent: bool = True) -> Any:
         """The document at `key`, or `default` if there is none.
+
+        Args:
+            key: the document's key.
+            default: what to return if there is none.
+            consistent: if false, it may be an older state; see `Collection`.
 
         Raises:
             NotFoundError: there is none, and no default was given.
         """
-        document = self._mapper.document(await self._read(key))
+        document = self._mapper.document(await self._read(key, consistent=consistent))
         if document is not None:
             return document
         if default is _MISSING:
@@ -195,10 +206,18 @@ class Collection(Generic[T]):
         else:
             await self._delete_whatever_stands(key)
 
-    async def get_many(self, keys: Iterable[str]) -> dict[str, Document[T]]:
-        """The documents at `keys`, by key and in their order; missing ones are left out."""
+    async def get_many(
+        self, keys: Iterable[str], *, consistent: bool = True
+    ) -> dict[str, Document[T]]:
+        """The documents at `keys`, by key and in their order; missing ones are left out.
+
+        Args:
+            keys: the documents' keys, any number of them.
+            consistent: if false, they may be older states; see `Collection`.
+        """
         ids = list(dict.fromkeys(map(self._mapper.id, keys)))
-        documents = [self._mapper.document(record) for record in await self._channel.read(ids)]
+        records = await self._channel.read(ids, consistent=consistent)
+        documents = map(self._mapper.document, records)
         return {document.key: document for document in documents if document is not None}
 
     async def put_many(
@@ -228,7 +247,7 @@ class Collection(Generic[T]):
         await self._apply_newer([self._mapper.tombstone(id_.key) for id_ in ids], erase=True)
 
     def scan(
-        self, *, prefix: str = "", start_after: str | None = None
+        self, *, prefix: str = "", start_after: str | None = None, consistent: bool = True
     ) -> AsyncGenerator[Document[T], None]:
         """All documents in the order of their keys (code points), in constant memory.
 
@@ -238,11 +257,12 @@ class Collection(Generic[T]):
         Args:
             prefix: only keys that begin with it.
             start_after: only keys greater than it.
+            consistent: if false, older states may come; see `Collection`.
         """
         self._check_bound(prefix)
         if start_after is not None:
             self._check_bound(start_after)
-        return self._answer(None, prefix, ()).documents(start_after)
+        return self._answer(None, prefix, (), consistent=consistent).documents(start_after)
 
     def find(
         self,
@@ -252,6 +272,7 @@ class Collection(Generic[T]):
         order_by: OrderBy = (),
         limit: int | None = None,
         allow_scan: bool = True,
+        consistent: bool = True,
     ) -> AsyncGenerator[Document[T], None]:
         """The documents that match, in the order of their keys unless another is asked for.
 
@@ -266,6 +287,7 @@ class Collection(Generic[T]):
             limit: at most so many.
             allow_scan: if false, a filter or an order that makes the store walk through documents
                 that are no part of the answer is refused; `explain` tells.
+            consistent: if false, the answer may rest on older states; see `Collection`.
 
         Raises:
             InvalidValueError: the filter, the order or the limit is none.
@@ -273,7 +295,10 @@ class Collection(Generic[T]):
         """
         if limit is not None:
             _check_number(limit, "a limit", 0, None)
-        return self._answer(where, prefix, order_by, limit, allow_scan=allow_scan).documents()
+        answer = self._answer(
+            where, prefix, order_by, limit, allow_scan=allow_scan, consistent=consistent
+        )
+        return answer.documents()
 
     async def page(
         self,
@@ -284,6 +309,7 @@ class Collection(Generic[T]):
         prefix: str = "",
         order_by: OrderBy = (),
         allow_scan: bool = True,
+        consistent: bool = True,
     ) -> Page[T]:
         """A part of what `find` answers, and the cursor of the next one.
 
@@ -299,22 +325,34 @@ class Collection(Generic[T]):
             prefix: see `find`.
             order_by: see `find`.
             allow_scan: see `find`.
+            consistent: see `find`.
 
         Raises:
             InvalidValueError: the cursor is damaged or belongs to another query, or as for `find`.
             UnsupportedError: as for `find`.
         """
         _check_number(size, "a page's size", 1, LARGEST_PAGE)
-        answer = self._answer(where, prefix, order_by, size, allow_scan=allow_scan)
+        answer = self._answer(
+            where, prefix, order_by, size, allow_scan=allow_scan, consistent=consistent
+        )
         return await answer.page(size, cursor)
 
     async def count(
-        self, where: Filter | None = None, *, prefix: str = "", allow_scan: bool = True
+        self,
+        where: Filter | None = None,
+        *,
+        prefix: str = "",
+        allow_scan: bool = True,
+        consistent: bool = True,
     ) -> int:
-        """How many documents there are, or match; arguments and errors as for `find`."""
+        """How many documents there are, or match; arguments and errors as for `find`.
+
+        Without a filter and a prefix it is exact, and `consistent` makes no difference.
+        """
         if where is None and prefix == "":
             return await self._channel.count(self.name, self._mapper.clock.now())
-        return await self._answer(where, prefix, (), allow_scan=allow_scan).count()
+        answer = self._answer(where, prefix, (), allow_scan=allow_scan, consistent=consistent)
+        return await answer.count()
 
     def explain(
         self,
@@ -365,10 +403,10 @@ class Collection(Generic[T]):
             Purge(self.name, expired_before=self._mapper.clock.now() + 1)
         )
 
-    async def _read(self, key: str) -> Record | None:
+    async def _read(self, key: str, *, consistent: bool = True) -> Record | None:
         id_ = self._mapper.id(key)
         with self._mapper.located(key):
-            [record] = await self._channel.read([id_])
+            [record] = await self._channel.read([id_], consistent=consistent)
         return record
 
     async def _replace(self, record: Record, version: str) -> Document[T]:
@@ -439,10 +477,17 @@ class Collection(Generic[T]):
         limit: int | None = None,
         *,
         allow_scan: bool = True,
+        consistent: bool = True,
     ) -> Answer[T]:
         asked = query(where, self._check_bound(prefix), order_by)
         return Answer(
-            self._channel, self._mapper, asked, self._indexes, limit, allow_scan=allow_scan
+            self._channel,
+            self._mapper,
+            asked,
+            self._indexes,
+            limit,
+            allow_scan=allow_scan,
+            consistent=consistent,
         )
 
     def _check_bound(self, bound: str) -> str:

@@ -162,6 +162,8 @@ class Scan(Struct, frozen=True):
             match; whether a document has expired is no matter.
         order: come in this order instead of that of the keys; only where the capabilities have
             `orders`. There is no `start_after` then, and one segment.
+        consistent: if false, each record may come in an older state, or be missing if it had none
+            or was no match in that state, as `Adaptor.read` has it.
     """
 
     collection: str
@@ -172,6 +174,7 @@ class Scan(Struct, frozen=True):
     chunk: int = 500
     where: Filter | None = None
     order: Sort | None = None
+    consistent: bool = True
 
 
 class Purge(Struct, frozen=True):
@@ -262,10 +265,17 @@ class Adaptor(Protocol):
         """
         ...
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
         """The records that stand at `ids`, in their order; tombstones and expired ones too.
 
-        A read begun after a write was acknowledged sees that write or a later one.
+        A read begun after a write was acknowledged sees that write or a later one. If it need not
+        be `consistent` it may see an older state instead, where that is cheaper: of each record one
+        that it has had, or none if there was none yet, be it from before a write that this very
+        process was acknowledged, or from before what the last read saw. Without further writes such
+        reads come to see the latest state, usually within a second. An adaptor may ignore it; a
+        wrapper forwards it.
         """
         ...
 

@@ -43,6 +43,7 @@ class Answer(Generic[T]):
         indexes: the paths that the collection declares indexes for.
         limit: how many documents are wanted; None for all.
         allow_scan: whether it may walk through documents that are no part of the answer.
+        consistent: if false, it may rest on older states; see `Adaptor.read`.
 
     Raises:
         UnsupportedError: it would have to, and may not.
@@ -57,12 +58,14 @@ class Answer(Generic[T]):
         limit: int | None,
         *,
         allow_scan: bool,
+        consistent: bool,
     ) -> None:
         self._channel = channel
         self._mapper = mapper
         self._query = asked
         self._indexes = indexes
         self._limit = limit
+        self._consistent = consistent
         self._plan = plan(asked, mapper.store, channel.adaptor.capabilities, indexes, limit)
         if self._plan.scans and not allow_scan:
             raise UnsupportedError(
@@ -184,6 +187,7 @@ class Answer(Generic[T]):
             chunk=chunk,
             where=self._plan.pushed_down,
             order=sort,
+            consistent=self._consistent,
         )
 
     def _sort_after(self, after: Place | None) -> Sort | None:

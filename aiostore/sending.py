@@ -92,9 +92,9 @@ USUAL_RETRIES = Retries()
 class Sender:
     """The adaptor's operations, each repeated as `retries` say.
 
-    `read` and `write` answer each item, with its error where there is one, and raise nothing: a
-    batch that fails is tried item by item, so that an item's error is its own. No error is given
-    twice.
+    `read`, `read_older` and `write` answer each item, with its error where there is one, and raise
+    nothing: a batch that fails is tried item by item, so that an item's error is its own. No error
+    is given twice.
     """
 
     def __init__(self, adaptor: Adaptor, retries: Retries) -> None:
@@ -104,6 +104,10 @@ class Sender:
     async def read(self, ids: Sequence[DocumentId]) -> list[Record | Exception | None]:
         """The records at `ids`."""
         return await self._deliver(ids, self._read)
+
+    async def read_older(self, ids: Sequence[DocumentId]) -> list[Record | Exception | None]:
+        """The records at `ids`, in an older state perhaps: a read that need not be consistent."""
+        return await self._deliver(ids, self._read_older)
 
     async def write(self, writes: Sequence[Write]) -> list[Outcome | Exception]:
         """The outcomes of `writes`."""
@@ -218,6 +222,11 @@ class Sender:
         self, ids: Sequence[DocumentId], _: "_Fate"
     ) -> Sequence[Record | Exception | None]:
         return _complete(await self._adaptor.read(ids), ids)
+
+    async def _read_older(
+        self, ids: Sequence[DocumentId], _: "_Fate"
+    ) -> Sequence[Record | Exception | None]:
+        return _complete(await self._adaptor.read(ids, consistent=False), ids)
 
     async def _write(self, writes: Sequence[Write], fate: "_Fate") -> Sequence[Outcome | Exception]:
         repeated = fate.unknown

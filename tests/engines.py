@@ -67,9 +67,11 @@ class GatedMemory(MemoryAdaptor):
     async def aclose(self) -> None:
         self.closed = True
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
         fate = await self._pass(self.reads, [id_.key for id_ in ids])
-        records = await super().read(ids)
+        records = await super().read(ids, consistent=consistent)
         _lose_answer(fate)
         return records
 

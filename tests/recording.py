@@ -56,8 +56,10 @@ class RecordingAdaptor(MemoryAdaptor):
             super().capabilities, atomic_writes=self.most > 0, max_atomic=self.most, read_lanes=8
         )
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
-        found = await super().read(ids)
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
+        found = await super().read(ids, consistent=consistent)
         self.reads.append(ids)
         if self.after_read is not None:
             await self.after_read()

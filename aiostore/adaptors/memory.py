@@ -65,7 +65,13 @@ class MemoryAdaptor:
     async def aclose(self) -> None:
         """There is nothing to release."""
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+    async def read(
+        self,
+        ids: Sequence[DocumentId],
+        /,
+        *,
+        consistent: bool = True,  # noqa: ARG002  # every read is
+    ) -> Sequence[Record | None]:
         return [self._standing(id_) for id_ in ids]
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:

@@ -177,8 +177,10 @@ class MigrationAdaptor:
         if self._jobs:
             await asyncio.wait(set(self._jobs))
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
-        return await self.current.read(ids)
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
+        return await self.current.read(ids, consistent=consistent)
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
         if self._finished:

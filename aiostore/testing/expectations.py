@@ -1,6 +1,7 @@
 """What a check expects, said so that a failure explains itself; kept under `python -O`."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
 from typing import Any, Generic, TypeVar
@@ -8,6 +9,10 @@ from typing import Any, Generic, TypeVar
 from aiostore.errors import StoreError
 
 E = TypeVar("E", bound=StoreError)
+
+
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds between one question and the next, for an answer that may lag behind."""
 
 
 class CheckFailedError(AssertionError):
@@ -32,6 +37,17 @@ def expect_equal(actual: object, expected: object, promise: str) -> None:
     raise CheckFailedError(
         f"broken: {promise}\nexpected: {expected!r:.1000}\nactual:   {actual!r:.1000}"
     )
+
+
+async def expect_in_time(
+    ask: Callable[[], Awaitable[object]], expected: object, promise: str
+) -> None:
+    """Fail unless the answer is, or comes to be within some seconds, equal to what is expected."""
+    for pause in _PAUSES:
+        if await ask() == expected:
+            return
+        await asyncio.sleep(pause)
+    expect_equal(await ask(), expected, f"{promise}, in time")
 
 
 class _Nothing:

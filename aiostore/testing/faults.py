@@ -111,10 +111,14 @@ class FaultyAdaptor:
         finally:
             await self.adaptor.aclose()
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
         """Read, or fail."""
         names = (id_.collection for id_ in ids)
-        return await self._call("read", names, lambda: self.adaptor.read(ids))
+        return await self._call(
+            "read", names, lambda: self.adaptor.read(ids, consistent=consistent)
+        )
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
         """Write, or fail."""

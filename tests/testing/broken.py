@@ -42,20 +42,33 @@ _DAY = 24 * 60 * 60 * 1_000_000
 class GroupsByCollection(MemoryAdaptor):
     """Asks one collection after the other, and answers in that order."""
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
         collections = list(dict.fromkeys(id_.collection for id_ in ids))
         grouped = sorted(ids, key=lambda id_: collections.index(id_.collection))
-        return await super().read(grouped)
+        return await super().read(grouped, consistent=consistent)
+
+
+class AsksACopyThatAnswersInItsOrder(MemoryAdaptor):
+    """Has copies for reads that need not be consistent, and takes what comes as it comes."""
+
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
+        return await super().read(ids if consistent else sorted(ids), consistent=consistent)
 
 
 class RemovesTheLongExpired(MemoryAdaptor):
     """Has an engine that removes what expired a day ago by itself."""
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
         long_ago = now_in_microseconds() - _DAY
         return [
             None if record is None or _expired(record, long_ago) else record
-            for record in await super().read(ids)
+            for record in await super().read(ids, consistent=consistent)
         ]
 
 
@@ -146,8 +159,10 @@ class ForgetsTheEndOfLongBatches(MemoryAdaptor):
     def capabilities(self) -> Capabilities:
         return replace(super().capabilities, max_batch=5000)
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
-        return [*await super().read(ids[:999]), *[None] * len(ids[999:])]
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
+        return [*await super().read(ids[:999], consistent=consistent), *[None] * len(ids[999:])]
 
 
 # Scans.
@@ -189,6 +204,14 @@ class IgnoresSegments(MemoryAdaptor):
     async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
         async for chunk in super().scan(replace(request, segment=0, segments=1)):
             yield chunk
+
+
+class ScansACopyWithoutItsOrder(MemoryAdaptor):
+    """Has copies for scans that need not be consistent, and does not sort what they yield."""
+
+    async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        async for chunk in super().scan(request):
+            yield chunk if request.consistent else chunk[::-1]
 
 
 class StartsBeforeThePrefix(MemoryAdaptor):
@@ -536,8 +559,10 @@ class ChecksAfterwards(MemoryAdaptor):
 class NormalizesKeys(MemoryAdaptor):
     """Has an engine that takes a letter with its accent for one character."""
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
-        return await super().read([_normalized(id_) for id_ in ids])
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
+        return await super().read([_normalized(id_) for id_ in ids], consistent=consistent)
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
         return await super().write([_with(write, id=_normalized) for write in writes])
@@ -546,8 +571,10 @@ class NormalizesKeys(MemoryAdaptor):
 class FoldsCollections(MemoryAdaptor):
     """Takes a collection for another one whose name differs in its capitals alone."""
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
-        return await super().read([_folded(id_) for id_ in ids])
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
+        return await super().read([_folded(id_) for id_ in ids], consistent=consistent)
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
         return await super().write([_with(write, id=_folded) for write in writes])
@@ -698,6 +725,7 @@ class OpensAnything(MemoryAdaptor):
 
 BROKEN: dict[type[MemoryAdaptor], str] = {
     GroupsByCollection: "reads-order_of_ids",
+    AsksACopyThatAnswersInItsOrder: "reads-older_states",
     RemovesTheLongExpired: "reads-the_dead",
     ForgetsCreation: "writes-keeps_created_at",
     KnowsNoTimeBefore1970: "writes-verbatim",
@@ -711,6 +739,7 @@ BROKEN: dict[type[MemoryAdaptor], str] = {
     YieldsEmptyChunks: "scans-chunks",
     HidesTombstones: "scans-holds_everything",
     IgnoresSegments: "scans-segments",
+    ScansACopyWithoutItsOrder: "scans-older_states",
     StartsBeforeThePrefix: "scans-prefix_and_start",
     ScansByOffset: "scans-writes_meanwhile",
     CountsTheExpiring: "scans-count",

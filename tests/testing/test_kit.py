@@ -11,13 +11,14 @@ from engines import IndexingMemory
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.errors import ConflictError, NotFoundError
 from aiostore.protocols import DocumentId, Record
-from aiostore.testing import Harness, ManualClock, all_checks, run_checks
+from aiostore.testing import Harness, ManualClock, all_checks, expectations, run_checks
 from aiostore.testing.expectations import (
     CheckFailedError,
     exact,
     expect,
     expect_equal,
     expect_error,
+    expect_in_time,
 )
 
 TOPICS = {
@@ -93,6 +94,24 @@ def test_expectations_explain_themselves() -> None:
         raise ConflictError("other", current=None)
 
 
+async def test_what_lags_behind_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is asked for again until it comes; one that never comes is a failure."""
+    monkeypatch.setattr(expectations, "_PAUSES", (0.0,) * 3)
+    answers = [1, 2, 3, 4]
+
+    async def ask() -> int:
+        return answers.pop(0)
+
+    await expect_in_time(ask, 2, "it comes")
+    assert answers == [3, 4]
+    answers = [1, 1, 1, 2, 3]
+    await expect_in_time(ask, 2, "it comes at last")
+    answers = [1, 1, 1, 1, 2]
+    with pytest.raises(CheckFailedError, match="broken: it comes, in time\nexpected: 2"):
+        await expect_in_time(ask, 2, "it comes")
+    assert answers == [2]
+
+
 def test_exact_tells_types_apart() -> None:
     """Values that are equal to Python but not as JSON have different exact texts."""
     texts = {exact({"a": [value]}) for value in (1, 1.0, True, "1", -0.0, 0.0, 0, None)}
@@ -120,7 +139,9 @@ async def test_an_adaptors_own_timeout_is_not_the_kits() -> None:
     """An error that the adaptor lets through is told as such, though it be a `TimeoutError`."""
 
     class TimesOut(MemoryAdaptor):
-        async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+        async def read(
+            self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+        ) -> Sequence[Record | None]:
             raise TimeoutError("the engine's")
 
     adaptor = TimesOut()

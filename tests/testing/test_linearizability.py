@@ -365,9 +365,11 @@ class ReadsFromAStaleCache(MemoryAdaptor):
         self._cache: dict[DocumentId, Record | None] = {}
         self._reads = 0
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
         self._reads += 1
-        found = await super().read(ids)
+        found = await super().read(ids, consistent=consistent)
         if self._reads % 3 == 0:
             return [self._cache.get(id_, one) for id_, one in zip(ids, found, strict=True)]
         self._cache.update(zip(ids, found, strict=True))

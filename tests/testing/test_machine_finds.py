@@ -34,8 +34,10 @@ class ReadsTheStale(MemoryAdaptor):
         super().__init__()
         self._told: dict[DocumentId, Record | None] = {}
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
-        standing = dict(zip(ids, await super().read(ids), strict=True))
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
+        standing = dict(zip(ids, await super().read(ids, consistent=consistent), strict=True))
         told = [self._told.get(id_, record) for id_, record in standing.items()]
         self._told.update(standing)
         return told

@@ -48,9 +48,11 @@ class Engine(MemoryAdaptor):
     def capabilities(self) -> Capabilities:
         return msgspec.structs.replace(super().capabilities, max_batch=2)
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
         self.batches.append(len(ids))
-        return await super().read(ids)
+        return await super().read(ids, consistent=consistent)
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
         self.batches.append(len(writes))

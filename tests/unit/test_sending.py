@@ -350,7 +350,9 @@ async def test_an_adaptor_that_answers_too_few_is_told(engine: GatedMemory) -> N
     """Nobody is left without an answer by a broken contract."""
 
     class Sparing(GatedMemory):
-        async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+        async def read(
+            self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+        ) -> Sequence[Record | None]:
             return [None] * (len(ids) - 1)
 
     for answer in await Sender(Sparing(), AT_ONCE).read([doc("a"), doc("b")]):

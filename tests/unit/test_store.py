@@ -46,9 +46,11 @@ class Gated(MemoryAdaptor):
         await self.gate.wait()
         self.closed += 1
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
         await self.pass_gate()
-        return await super().read(ids)
+        return await super().read(ids, consistent=consistent)
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
         await self.pass_gate()

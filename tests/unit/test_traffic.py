@@ -36,7 +36,9 @@ class Traffic(GatedMemory):
         self.states: dict[str, list[str | None]] = defaultdict(lambda: [None])
         self.wrong: list[str] = []
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+    async def read(
+        self, ids: Sequence[DocumentId], /, *, consistent: bool = True
+    ) -> Sequence[Record | None]:
         self.note(len({*ids}) == len(ids) <= self._can.max_batch, "a batch of reads")
         async with self.lane("read", self._can.read_lanes):
             await self.travel()

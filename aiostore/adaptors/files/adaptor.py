@@ -78,7 +78,13 @@ class FileAdaptor:
         if opened is not None:
             await asyncio.shield(asyncio.to_thread(_close, opened))
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+    async def read(
+        self,
+        ids: Sequence[DocumentId],
+        /,
+        *,
+        consistent: bool = True,  # noqa: ARG002  # every read is
+    ) -> Sequence[Record | None]:
         return await self._in_reader(_read, ids)
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:

@@ -136,7 +136,13 @@ class SQLAdaptor:
         if opened is not None:
             await asyncio.shield(asyncio.ensure_future(opened.connections.aclose()))
 
-    async def read(self, ids: Sequence[DocumentId], /) -> Sequence[Record | None]:
+    async def read(
+        self,
+        ids: Sequence[DocumentId],
+        /,
+        *,
+        consistent: bool = True,  # noqa: ARG002  # every read is
+    ) -> Sequence[Record | None]:
         found = await self._run(self._read(ids))
         return [found.get(id_) for id_ in ids]
 

@@ -1,9 +1,14 @@
 """Reading: what stands there, all of it, in the order that was asked for."""
 
 from aiostore.errors import NotFoundError
-from aiostore.protocols import DocumentId
+from aiostore.protocols import DocumentId, Record
 from aiostore.testing.check import check
-from aiostore.testing.expectations import expect_equal, expect_error
+from aiostore.testing.expectations import (
+    expect,
+    expect_equal,
+    expect_error,
+    expect_in_time,
+)
 from aiostore.testing.harness import Harness
 from aiostore.testing.records import NOW, record, standing_at, write_all
 
@@ -41,6 +46,30 @@ async def check_the_dead(harness: Harness) -> None:
     async with harness.adaptor() as adaptor:
         await write_all(adaptor, written)
         expect_equal(list(await adaptor.read([one.id for one in written])), written, "the dead")
+
+
+@check()
+async def check_older_states(harness: Harness) -> None:
+    """A read that need not be consistent sees states that there were, and in time the last."""
+    collection = harness.collection()
+    ids = [DocumentId(collection, key) for key in ("b", "missing", "a", "c")]
+    first = [record(collection, key, 1) for key in "abc"]
+    last = [record(collection, "a", 2), record(collection, "b", 3, body=None)]
+    latest = [last[1], None, last[0], first[2]]
+    async with harness.adaptor() as adaptor:
+        await write_all(adaptor, first)
+        await write_all(adaptor, last)
+
+        async def ask() -> list[Record | None]:
+            found = list(await adaptor.read(ids, consistent=False))
+            expect_equal(len(found), len(ids), "one answer for each id")
+            for id_, one in zip(ids, found, strict=True):
+                states = [None, *(state for state in (*first, *last) if state.id == id_)]
+                expect(one in states, f"what is read at {id_} has stood there: {one!r:.300}")
+            return found
+
+        await expect_in_time(ask, latest, "what it comes to see")
+        expect_equal(list(await adaptor.read(ids, consistent=True)), latest, "what stands there")
 
 
 @check(needs=("poke",))

@@ -2,7 +2,7 @@
 
 from aiostore.protocols import Absent, Adaptor, Newer, Record, Scan, Write
 from aiostore.testing.check import check
-from aiostore.testing.expectations import expect, expect_equal
+from aiostore.testing.expectations import expect, expect_equal, expect_in_time
 from aiostore.testing.harness import Harness
 from aiostore.testing.records import NOW, record, scanned, standing_at, write_all
 
@@ -179,6 +179,28 @@ async def check_writes_meanwhile(harness: Harness) -> None:
         expect_equal(keys, sorted(set(keys)), "no key comes twice or out of order")
         unchanged = [one for one in found if one.id.key in steady]
         expect_equal(unchanged, written[::2], "what is unchanged comes exactly once")
+
+
+@check()
+async def check_older_states(harness: Harness) -> None:
+    """A scan that need not be consistent yields states that there were, and in time the last."""
+    collection = harness.collection()
+    async with harness.adaptor() as adaptor:
+        first = await _write_sorted(adaptor, collection, _UNORDERED)
+        last = [record(collection, one.id.key, 100 + n) for n, one in enumerate(first)]
+        await write_all(adaptor, last[::2])
+        latest = [last[n] if n % 2 == 0 else one for n, one in enumerate(first)]
+
+        async def ask() -> list[Record]:
+            found = await scanned(adaptor, Scan(collection, chunk=4, consistent=False))
+            keys = [one.id.key for one in found]
+            expect_equal(keys, sorted(set(keys)), "each key once, in their order")
+            expect(all(one in (*first, *latest) for one in found), "states that there were")
+            return found
+
+        await expect_in_time(ask, latest, "what it comes to yield")
+        request = Scan(collection, chunk=4, consistent=True)
+        expect_equal(await scanned(adaptor, request), latest, "what stands there")
 
 
 @check()
