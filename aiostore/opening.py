@@ -7,6 +7,7 @@
 | `sqlite:////srv/app.db`, `sqlite:///app.db` | a SQLite database, absolute or relative |
 | `postgresql://user:password@host/database` | a PostgreSQL database |
 | `mariadb://…`, `mysql://user:password@host/database` | a MariaDB or MySQL database |
+| `dynamodb://table?region=eu-central-1` | a DynamoDB table |
 
 Other packages add schemes by an entry point of the group `aiostore.adaptors`: its name is the
 scheme, its object a function from a `StoreURL` to an `Adaptor`.
@@ -45,6 +46,7 @@ _BUILT_IN = {
     "postgresql": _BuiltIn("aiostore.adaptors.sql.urls", "postgresql"),
     "mariadb": _BuiltIn("aiostore.adaptors.sql.urls", "mariadb"),
     "mysql": _BuiltIn("aiostore.adaptors.sql.urls", "mariadb"),
+    "dynamodb": _BuiltIn("aiostore.adaptors.dynamodb.urls", "dynamodb"),
 }
 
 

@@ -16,3 +16,9 @@ that an atomic write touches costs twice.
 
 Begin with `adaptor`; `_tables` describes the table. docs/dynamodb.md is for users.
 """
+
+from aiostore.adaptors.dynamodb._connections import Endpoint
+from aiostore.adaptors.dynamodb._tables import Provisioned, Table
+from aiostore.adaptors.dynamodb.adaptor import DynamoDBAdaptor
+
+__all__ = ["DynamoDBAdaptor", "Endpoint", "Provisioned", "Table"]

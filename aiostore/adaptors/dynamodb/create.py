@@ -11,6 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from aiostore.adaptors.dynamodb._errors import INVALID, NO_TABLE, code_of
 from aiostore.adaptors.dynamodb._tables import (
     LAYOUT_KEY,
     PARTITION,
@@ -31,10 +32,8 @@ from aiostore.errors import ConfigurationError, UnavailableError
 _FIRST_PAUSE = 0.1  # seconds; DynamoDB takes some ten to make a table, other servers none
 _LONGEST_PAUSE = 5.0
 
-_ABSENT = "ResourceNotFoundException"
 _IN_USE = "ResourceInUseException"
 _UNKNOWN = "UnknownOperationException"
-_INVALID = "ValidationException"
 _REFUSED = "ConditionalCheckFailedException"
 
 _LATER = frozenset(
@@ -70,20 +69,25 @@ async def create_table(
     pauses = _Pauses(table.name, patience)
     fault = _fault(await _standing(client, table, pauses), table)
     if fault is None:
-        fault = _fault_of_layout(await _read_layout(client, table.name), table)
+        fault = _fault_of_layout(await read_layout(client, table.name), table)
     if fault is not None:
         raise _different(table.name, fault)
     if table.ttl:
         await _expire(client, table.name, pauses)
     if table.point_in_time_recovery:
         await _back_up(client, table.name, pauses)
-    fault = _fault_of_layout(await _keep_layout(client, table.name, _layout(table)), table)
+    fault = _fault_of_layout(await keep_layout(client, table.name, _layout(table)), table)
     if fault is not None:
         raise _different(table.name, fault)
 
 
-async def _read_layout(client: Any, name: str) -> Layout | None:
-    """The layout of a table; None if it is empty."""
+async def read_layout(client: Any, name: str) -> Layout | None:
+    """The layout of a table; None if it is empty.
+
+    Raises:
+        ConfigurationError: its layout cannot be read, or it holds items and no layout.
+        ClientError: the server refused.
+    """
     layout = await _layout_item(client, name)
     if layout is not None:
         return layout
@@ -99,8 +103,13 @@ async def _read_layout(client: Any, name: str) -> Layout | None:
     return layout
 
 
-async def _keep_layout(client: Any, name: str, layout: Layout) -> Layout:
-    """Write the layout, if the table has none; returns the one that stands there then."""
+async def keep_layout(client: Any, name: str, layout: Layout) -> Layout:
+    """Write the layout, if the table has none; returns the one that stands there then.
+
+    Raises:
+        ConfigurationError: the one that stands there cannot be read.
+        ClientError: the server refused.
+    """
     while True:
         try:
             await client.put_item(
@@ -109,7 +118,7 @@ async def _keep_layout(client: Any, name: str, layout: Layout) -> Layout:
                 ConditionExpression=f"attribute_not_exists({PARTITION})",
             )
         except ClientError as error:
-            if _code(error) != _REFUSED:
+            if code_of(error) != _REFUSED:
                 raise
             standing = await _layout_item(client, name)
             if standing is not None:
@@ -131,7 +140,7 @@ async def _standing(client: Any, table: Table, pauses: "_Pauses") -> dict[str, A
         try:
             answer = await client.describe_table(TableName=table.name)
         except ClientError as error:
-            if _code(error) != _ABSENT:
+            if code_of(error) != NO_TABLE:
                 raise
             if not asked_for:
                 await _ask_for(client, table)
@@ -154,7 +163,7 @@ async def _ask_for(client: Any, table: Table) -> None:
     try:
         await client.create_table(**create_request(table))
     except ClientError as error:
-        if _code(error) != _IN_USE:  # another process was faster
+        if code_of(error) != _IN_USE:  # another process was faster
             raise
 
 
@@ -164,12 +173,12 @@ async def _expire(client: Any, name: str, pauses: "_Pauses") -> None:
         if not await _expires(client, name):
             await pauses.until_done(lambda: client.update_time_to_live(**ttl_request(name)))
     except ClientError as error:
-        if _code(error) == _UNKNOWN:
+        if code_of(error) == _UNKNOWN:
             raise ConfigurationError(
                 "this server does not remove expired documents by itself (it has no "
                 "UpdateTimeToLive): make the table without, by ttl=false or --no-ttl"
             ) from error
-        if _code(error) != _INVALID or not await _expires(client, name):
+        if code_of(error) != INVALID or not await _expires(client, name):
             raise
 
 
@@ -195,7 +204,7 @@ async def _back_up(client: Any, name: str, pauses: "_Pauses") -> None:
                 lambda: client.update_continuous_backups(**recovery_request(name))
             )
     except ClientError as error:
-        if _code(error) != _UNKNOWN:
+        if code_of(error) != _UNKNOWN:
             raise
         raise ConfigurationError(
             "this server keeps no continuous backups (it has no UpdateContinuousBackups): make the "
@@ -227,7 +236,7 @@ class _Pauses:
             try:
                 await change()
             except ClientError as error:
-                if _code(error) not in _LATER:
+                if code_of(error) not in _LATER:
                     raise
             else:
                 return
@@ -262,7 +271,3 @@ def _different(name: str, fault: str) -> ConfigurationError:
         f"the table {name!r} stands there, and is not what was asked for: {fault}. Use another "
         "name, or ask for what there is"
     )
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response["Error"]["Code"])

@@ -1,0 +1,195 @@
+"""The client: made once, and every request by it."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from botocore.exceptions import ClientError
+from msgspec import Struct
+
+from aiostore.adaptors.dynamodb._errors import CANCELLED, REPEATABLE, THROTTLED, code_of, translated
+from aiostore.errors import UnavailableError
+
+_FIRST_PAUSE = 0.025  # seconds, of which a random part is waited
+_LONGEST_PAUSE = 2.0
+
+_READS = frozenset({"GetItem", "BatchGetItem", "Query", "Scan"})
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """Where DynamoDB is, and how it is talked to.
+
+    Credentials come from botocore's own chain: environment, profile, role.
+
+    Attributes:
+        region: such as eu-central-1; None for what the chain says.
+        url: of another server than AWS's.
+        profile: of the AWS configuration.
+        connections: most of them.
+        connect_timeout: for a connection.
+        read_timeout: for an answer.
+        throttle_patience: how long requests are sent again that were refused because the table's
+            capacity was used up, or because a transaction was at work on the item.
+    """
+
+    region: str | None = None
+    url: str | None = None
+    profile: str | None = None
+    connections: int = 50
+    connect_timeout: timedelta = timedelta(seconds=5)
+    read_timeout: timedelta = timedelta(seconds=10)
+    throttle_patience: timedelta = timedelta(seconds=10)
+
+
+class Connections:
+    """Requests to one table's server, while it is open.
+
+    Args:
+        endpoint: where it is.
+        store: the store's name, for errors.
+    """
+
+    def __init__(self, endpoint: Endpoint, store: str) -> None:
+        self._endpoint = endpoint
+        self._store = store
+        self._opened = AsyncExitStack()
+        self._client: Any = None
+
+    @property
+    def client(self) -> Any:
+        """The driver's."""
+        return self._client
+
+    async def open(self) -> None:
+        """Make the client; nothing is sent."""
+        endpoint = self._endpoint
+        with translated(self._store):
+            session = await asyncio.to_thread(_session, endpoint)
+            self._client = await self._opened.enter_async_context(
+                session.create_client(
+                    "dynamodb",
+                    region_name=endpoint.region,
+                    endpoint_url=endpoint.url,
+                    config=AioConfig(
+                        connect_timeout=endpoint.connect_timeout.total_seconds(),
+                        read_timeout=endpoint.read_timeout.total_seconds(),
+                        max_pool_connections=endpoint.connections,
+                        # Requests are repeated here and in `aiostore.sending`, and nowhere else.
+                        retries={"total_max_attempts": 1, "mode": "standard"},
+                        parameter_validation=False,
+                        tcp_keepalive=True,
+                        warm_up_loader_caches=True,
+                    ),
+                )
+            )
+
+    async def aclose(self) -> None:
+        """Close the client and its connections. Idempotent."""
+        await self._opened.aclose()
+
+    async def call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The answer to one request, which is sent again while the table is too busy for it.
+
+        Raises:
+            ClientError: the server refused; to be told apart by its code, and `translated`.
+            UnavailableError: it did not answer.
+        """
+        backoff = self.backoff()
+        while True:
+            try:
+                return await self._call(operation, parameters)
+            except ClientError as error:
+                if not is_repeatable(error) or not await backoff.pause():
+                    raise
+
+    def backoff(self) -> "Backoff":
+        """The pauses before what is sent again."""
+        return Backoff(self._endpoint.throttle_patience)
+
+    def busy(self) -> UnavailableError:
+        """The error for who has waited in vain."""
+        return UnavailableError(
+            "the table's capacity is used up, or one partition's: raise it, or spread the load",
+            store=self._store,
+        )
+
+    async def _call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        send = getattr(self._client, _METHODS[operation])
+        answer: dict[str, Any] = await send(**parameters)
+        return answer
+
+
+class Backoff:
+    """Pauses that grow, each a random part of its length ("full jitter"), for a while.
+
+    "Exponential Backoff And Jitter", AWS Architecture Blog.
+
+    Args:
+        patience: for how long, from now on.
+    """
+
+    def __init__(self, patience: timedelta) -> None:
+        self._end = time.monotonic() + patience.total_seconds()
+        self._longest = _FIRST_PAUSE
+
+    async def pause(self) -> bool:
+        """Wait, unless the time is over: then false."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            return False
+        pause = random.uniform(0, self._longest)  # noqa: S311  # no secret
+        await asyncio.sleep(min(pause, left))
+        self._longest = min(2 * self._longest, _LONGEST_PAUSE)
+        return True
+
+
+def is_repeatable(error: ClientError) -> bool:
+    """Whether nothing was done, and may be done if it is sent again."""
+    return any(code in REPEATABLE for code in _codes(error))
+
+
+def is_throttled(error: ClientError) -> bool:
+    """Whether it was refused because there were too many requests."""
+    return any(code in THROTTLED for code in _codes(error))
+
+
+def _codes(error: ClientError) -> Sequence[str]:
+    """The error's code; of a cancelled transaction those of its items."""
+    code = code_of(error)
+    if code != CANCELLED:
+        return [code]
+    return [reason.get("Code", "") for reason in error.response.get("CancellationReasons", ())]
+
+
+def _session(endpoint: Endpoint) -> AioSession:
+    """A session that has read its configuration, which are files."""
+    session = AioSession(profile=endpoint.profile)
+    session.get_scoped_config()
+    session.get_default_client_config()
+    return session
+
+
+def _units(consumed: Any) -> float:
+    if consumed is None:
+        return 0.0
+    parts = consumed if isinstance(consumed, list) else [consumed]
+    return sum(float(part.get("CapacityUnits", 0)) for part in parts)
+
+
+_METHODS = {
+    "BatchGetItem": "batch_get_item",
+    "BatchWriteItem": "batch_write_item",
+    "DeleteItem": "delete_item",
+    "GetItem": "get_item",
+    "PutItem": "put_item",
+    "Query": "query",
+    "Scan": "scan",
+    "TransactWriteItems": "transact_write_items",
+    "UpdateItem": "update_item",
+}
