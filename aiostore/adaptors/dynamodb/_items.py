@@ -15,7 +15,7 @@ Item: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Attributes, each with its type, as DynamoDB takes and gives them."""
 
 _MOST_BYTES = 400 * 1024
-_MOST_KEY_BYTES = 1024
+MOST_KEY_BYTES = 1024
 _SECOND = 1_000_000  # microseconds
 _MISSING, _COMPOUND = 0, 5  # ranks of what no index holds
 
@@ -39,9 +39,9 @@ class Items:
             InvalidKeyError: it is longer than a sort key may be, which no portable key is.
         """
         size = len(id_.key.encode())
-        if size > _MOST_KEY_BYTES:
+        if size > MOST_KEY_BYTES:
             raise InvalidKeyError(
-                f"the key has {size} bytes, and DynamoDB takes {_MOST_KEY_BYTES}: shorten it",
+                f"the key has {size} bytes, and DynamoDB takes {MOST_KEY_BYTES}: shorten it",
                 collection=id_.collection,
                 key=id_.key,
             )

@@ -4,6 +4,7 @@ A shard is read page by page, all shards at once. How long a page is grows with 
 twenty documents has little more than twenty read, who wants all of them has few requests.
 """
 
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 
 from aiostore.adaptors.dynamodb._batches import MOST_READ, read, together
 from aiostore.adaptors.dynamodb._connections import Connections
-from aiostore.adaptors.dynamodb._items import Item, Items, id_of, record_of, size_of
+from aiostore.adaptors.dynamodb._items import MOST_KEY_BYTES, Item, Items, id_of, record_of
 from aiostore.filters import And, Compare, Filter, In
 from aiostore.keys import end_of_prefix, segment_of
 from aiostore.protocols import DocumentId, Record, Scan
@@ -20,8 +21,11 @@ from aiostore.protocols import DocumentId, Record, Scan
 _MOST_LOOKUPS = 100
 """An index is asked for so many values; for more the collection is walked through."""
 
-_PAGE_BYTES = 256 * 1024
-"""A page of a shard is no longer, so that sixteen take 4 MB, and less than DynamoDB's 1 MB."""
+_PAGE_LENGTH = 256 * 1024
+"""Characters of a page of a shard, about: DynamoDB's limit is 1 MB, and there are many shards."""
+
+_OTHERS_LENGTH = 200
+"""Of an item's keys, dates and names."""
 
 
 class Scans:
@@ -41,15 +45,17 @@ class Scans:
         queries = self._by_shard(request) if looked_up is None else looked_up
         walks = [_Walk(self._connections, query, bounds) for query in queries]
         async with aclosing(_merged(walks, request.chunk)) as chunks:
-            async for chunk in chunks:
-                wanted = [item for item in chunk if _is_in_segment(item, request)]
-                if looked_up is None:
-                    records = [record_of(item) for item in wanted]
-                else:
-                    ids = [id_of(item) for item in wanted]
-                    records = await self._read(ids, consistent=request.consistent)
-                for start in range(0, len(records), request.chunk):
-                    yield records[start : start + request.chunk]
+            async for found in chunks:
+                items = [item for item in found if _is_in_segment(item, request)]
+                for start in range(0, len(items), request.chunk):
+                    chunk = items[start : start + request.chunk]
+                    if looked_up is None:
+                        yield [record_of(item) for item in chunk]
+                    else:
+                        ids = [id_of(item) for item in chunk]
+                        records = await self._read(ids, consistent=request.consistent)
+                        if records:  # they may have gone since the index was read
+                            yield records
 
     def of_collection(self, collection: str) -> list[dict[str, Any]]:
         """A query for each shard of a collection."""
@@ -121,25 +127,27 @@ class Bounds:
         """The keys of a scan; None if there can be none."""
         prefix, after = request.prefix, request.start_after
         end = end_of_prefix(prefix)
-        if after is not None and end is not None and after >= end:
+        if _is_too_long(prefix) or (after is not None and end is not None and after >= end):
             return None
-        # The empty text is below every key, but DynamoDB takes none for one.
-        low = max(prefix, after or "") or None
-        return Bounds(low, after, end)
+        # DynamoDB takes no key that is too long, nor the empty one, which is below all others.
+        low = max(prefix, after or "")
+        while _is_too_long(low):
+            low = low[:-1]
+        return Bounds(low or None, after, end)
 
     def condition(self) -> tuple[str, dict[str, dict[str, str]]]:
         """The part of a key condition that it makes, and its values."""
         if self.low is None:
             return "", {}
         values = {":low": {"S": self.low}}
-        if self.end is None:
+        if self.end is None or _is_too_long(self.end):
             return " AND #sort >= :low", values
         # Both are included, and what is too many is left out here: there may be one condition.
         return " AND #sort BETWEEN :low AND :end", {**values, ":end": {"S": self.end}}
 
     def holds(self, key: str) -> bool:
         """Whether a key that meets the condition is in the range."""
-        return key != self.end and (self.after is None or key > self.after)
+        return (self.end is None or key < self.end) and (self.after is None or key > self.after)
 
 
 class _Walk:
@@ -162,21 +170,29 @@ class _Walk:
             "ExpressionAttributeValues": query["ExpressionAttributeValues"] | values,
         }
         self._start: Item | None = None
-        self._bytes_each = 0.0
+        self._page = 0
+        self._most: int | None = None
         self.items: list[Item] = []
         self.ended = False
 
+    @property
+    def is_short(self) -> bool:
+        """Whether more is to be read, when others have to."""
+        return not self.ended and len(self.items) <= self._page // 2
+
     async def read_on(self, limit: int) -> None:
         """Read about `limit` items more, and at least one if there is any."""
-        if self._bytes_each:
-            limit = min(limit, max(1, int(_PAGE_BYTES / self._bytes_each)))
+        self._page = limit if self._most is None else min(limit, self._most)
         while True:
-            more = {} if self._start is None else {"ExclusiveStartKey": self._start}
-            answer = await self._connections.call("Query", {**self._query, **more, "Limit": limit})
+            more: dict[str, Any] = {"Limit": self._page}
+            if self._start is not None:
+                more["ExclusiveStartKey"] = self._start
+            answer = await self._connections.call("Query", {**self._query, **more})
             items = answer["Items"]
             if items:
-                self._bytes_each = sum(map(size_of, items)) / len(items)
-            self.items += [item for item in items if self._bounds.holds(item["sk"]["S"])]
+                length = sum(map(_length, items))
+                self._most = max(1, _PAGE_LENGTH * len(items) // length)
+            self.items += [item for item in items if self._bounds.holds(_key_of(item))]
             self._start = answer.get("LastEvaluatedKey")
             self.ended = not self._start
             if self.items or self.ended:
@@ -188,36 +204,34 @@ async def _merged(walks: list[_Walk], chunk: int) -> AsyncGenerator[list[Item], 
     mean = chunk / max(1, len(walks))
     limit = ceil(mean + sqrt(mean)) + 1  # keys are spread at random: few walks have many more
     while True:
-        short = [walk for walk in walks if not walk.ended and len(walk.items) <= limit // 2]
-        if any(not walk.items for walk in short):
-            await together(walk.read_on(limit) for walk in short)
+        if any(not walk.items and not walk.ended for walk in walks):
+            await together(walk.read_on(limit) for walk in walks if walk.is_short)
             limit *= 2
         # What comes later in a walk is beyond the last that it has read.
-        known = min((walk.items[-1]["sk"]["S"] for walk in walks if not walk.ended), default=None)
+        known = min((_key_of(walk.items[-1]) for walk in walks if not walk.ended), default=None)
         found: list[Item] = []
         for walk in walks:
-            taken = len(walk.items)
-            if known is not None:
-                taken = _number_up_to(known, walk.items)
-            found += walk.items[:taken]
-            del walk.items[:taken]
+            end = len(walk.items) if known is None else bisect_right(walk.items, known, key=_key_of)
+            found += walk.items[:end]
+            del walk.items[:end]
         if found:
             yield sorted(found, key=_key_of)
         elif all(walk.ended for walk in walks):
             return
 
 
-def _number_up_to(last: str, items: Sequence[Item]) -> int:
-    """How many of the items, which are in order, have keys up to `last`."""
-    for number, item in enumerate(items):
-        if item["sk"]["S"] > last:
-            return number
-    return len(items)
-
-
 def _key_of(item: Item) -> str:
     key: str = item["sk"]["S"]
     return key
+
+
+def _length(item: Item) -> int:
+    """Roughly its size."""
+    return len(item["body"]["S"]) + _OTHERS_LENGTH if "body" in item else _OTHERS_LENGTH
+
+
+def _is_too_long(key: str) -> bool:
+    return len(key.encode()) > MOST_KEY_BYTES
 
 
 def _is_in_segment(item: Item, request: Scan) -> bool:
