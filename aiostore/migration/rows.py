@@ -2,8 +2,10 @@
 
 from msgspec.structs import replace
 
+from aiostore.conditions import is_alive
 from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.protocols import Condition, Exactly, Mark, Newer, Record, Write
+from aiostore.versions import PROCESS_CLOCK
 
 MIRROR = Mark.LIVE
 """The mark of a copy in the target.
@@ -42,9 +44,12 @@ def correction(standing: Record, wanted: Record | None) -> Write:
 
 
 def is_mirror_of(target: Record | None, current: Record | None) -> bool:
-    """Whether the target holds what the current store holds: version, content and dates."""
+    """Whether the target holds what the current store holds: version, content and dates.
+
+    An expired document may be missing, for some engines remove it by themselves.
+    """
     if target is None or current is None:
-        return target is current
+        return all(one is None or _has_expired(one) for one in (target, current))
     return replace(target, mark=current.mark) == current
 
 
@@ -56,3 +61,7 @@ def is_ahead(target: Record | None, current: Record | None) -> bool:
 def is_users(collection: str) -> bool:
     """Whether a migration moves this collection: all but the library's own."""
     return collection != SYSTEM_COLLECTION
+
+
+def _has_expired(record: Record) -> bool:
+    return record.body is not None and not is_alive(record, PROCESS_CLOCK.now())

@@ -170,6 +170,23 @@ async def test_verify_repairs_when_told() -> None:
         assert (await verify(migration)).clean
 
 
+async def test_what_an_engine_has_removed_after_its_expiry_is_no_difference() -> None:
+    """An expired document may be gone from either store, and counts as absent in both."""
+    async with copied(10) as (pair, migration, _):
+        for number, (gone_from, expires_at) in enumerate(
+            [(pair.target, 1), (pair.current, 1), (pair.target, 2**60), (pair.current, 2**60)]
+        ):
+            key = f"k{number:04}"
+            for adaptor in (pair.current, pair.target):
+                await rewrite(adaptor, replace(adaptor.held()[key], expires_at=expires_at))
+            del gone_from.memory._collections["c"][key]
+        found = await verify(migration)
+        assert found.differences == [
+            Difference("c", "k0002", "missing"),
+            Difference("c", "k0003", "ahead"),
+        ]
+
+
 async def test_a_live_write_is_no_difference() -> None:
     """Under steady writing a verification of equal stores finds nothing."""
     async with copied(50) as (_, migration, store):
