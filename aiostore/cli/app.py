@@ -4,6 +4,7 @@ import typer
 
 from aiostore.cli.check import check
 from aiostore.cli.demo import demo
+from aiostore.cli.dynamodb import dynamodb
 
 app = typer.Typer(
     help="One async interface over many stores, and a live migration from any to any other.",
@@ -15,3 +16,4 @@ app = typer.Typer(
 
 app.command()(demo)
 app.command()(check)
+app.add_typer(dynamodb, name="dynamodb")

@@ -18,7 +18,16 @@ Begin with `adaptor`; `_tables` describes the table. docs/dynamodb.md is for use
 """
 
 from aiostore.adaptors.dynamodb._connections import Endpoint
-from aiostore.adaptors.dynamodb._tables import Provisioned, Table
+from aiostore.adaptors.dynamodb._tables import Provisioned, Table, create_request, index_path
 from aiostore.adaptors.dynamodb.adaptor import DynamoDBAdaptor
+from aiostore.adaptors.dynamodb.create import make_table
 
-__all__ = ["DynamoDBAdaptor", "Endpoint", "Provisioned", "Table"]
+__all__ = [
+    "DynamoDBAdaptor",
+    "Endpoint",
+    "Provisioned",
+    "Table",
+    "create_request",
+    "index_path",
+    "make_table",
+]

@@ -11,7 +11,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from aiostore.adaptors.dynamodb._errors import INVALID, NO_TABLE, code_of
+from aiostore.adaptors.dynamodb._connections import Connections, Endpoint
+from aiostore.adaptors.dynamodb._errors import INVALID, NO_TABLE, code_of, translated
 from aiostore.adaptors.dynamodb._tables import (
     LAYOUT_KEY,
     PARTITION,
@@ -47,9 +48,36 @@ _LATER = frozenset(
 """Codes of changes to a table that are possible a little later."""
 
 
-async def create_table(
-    client: Any, table: Table, *, patience: timedelta = timedelta(minutes=5)
+_PATIENCE = timedelta(minutes=5)
+
+
+async def make_table(
+    table: Table, endpoint: Endpoint | None = None, *, patience: timedelta = _PATIENCE
 ) -> None:
+    """Make a table, or see that the one that stands there is as it is to be; see `create_table`.
+
+    Args:
+        table: what it is to be.
+        endpoint: where it is to be.
+        patience: for how long to wait until DynamoDB has made it.
+
+    Raises:
+        ConfigurationError: a different table stands there, and was left alone; the server has no
+            expiry or no recovery; or the credentials do not allow it.
+        UnavailableError: the server cannot be reached, or the table was not ready in time; the next
+            call goes on with it.
+    """
+    store = f"dynamodb://{table.name}"
+    connections = Connections(Endpoint() if endpoint is None else endpoint, store)
+    try:
+        await connections.open()
+        with translated(store):
+            await create_table(connections.client, table, patience=patience)
+    finally:
+        await connections.aclose()
+
+
+async def create_table(client: Any, table: Table, *, patience: timedelta = _PATIENCE) -> None:
     """Make a table, or see that the one that stands there is as it is to be.
 
     What is missing is added: expiry, recovery, the layout item. How an existing table is paid for
