@@ -57,7 +57,8 @@ class Collection(Generic[T]):
     without: with `consistent=False` the store may answer with an older state of a document, or as
     if there were none yet, where that is cheaper; usually by less than a second, but it may be from
     before a write of this very process. On a store where nothing is saved by it the answer is the
-    latest all the same.
+    latest all the same. One thing may lag behind on some stores without being asked to: what a
+    query by an index leads to. `explain` tells (`Plan.may_lag`).
     """
 
     def __init__(self, channel: Channel, mapper: Mapper[T], indexes: tuple[Path, ...] = ()) -> None:

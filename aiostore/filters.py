@@ -305,15 +305,31 @@ def is_filter(one: object) -> TypeGuard[Filter]:
 
 
 def kinds_of(where: Filter) -> set[str]:
-    """The kinds of the filters that it is made of: `compare`, `in`, `prefix`, …, `and`, `not`."""
+    """The kinds of the filters that it is made of: `equal`, `compare`, `in`, …, `and`, `not`.
+
+    `==` is `equal`, the other operators are `compare`; all else is called as in JSON.
+    """
     kind: Any = where.__struct_config__.tag
     match where:
         case And(parts=parts) | Or(parts=parts):
             return {kind}.union(*map(kinds_of, parts))
         case Not(part=part):
             return {kind, *kinds_of(part)}
+        case Compare(operator="=="):
+            return {"equal"}
         case _:
             return {kind}
+
+
+def paths_of(where: Filter) -> set[Path]:
+    """The fields that it asks after; free text asks after none."""
+    match where:
+        case And() | Or() | Not():
+            return set().union(*map(paths_of, _parts_within(where)))
+        case Text():
+            return set()
+        case _:
+            return {where.path}
 
 
 def levels_of(where: Filter) -> int:

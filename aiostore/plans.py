@@ -28,6 +28,7 @@ from aiostore.filters import (
     levels_of,
     name_of,
     path_of,
+    paths_of,
 )
 from aiostore.limits import check_scalar
 from aiostore.protocols import Capabilities
@@ -68,6 +69,8 @@ class Plan:
         sorted_here: the fields that the documents are sorted by here, once all have been read;
             empty where the engine has sorted them.
         indexes: the declared indexes that the engine may go by, as soon as they are made.
+        may_lag: an index of this store may miss what was written in the last moments, and so may
+            the answer.
         missing_indexes: those that it might, if it had any indexes.
         scans: whether documents are walked through that may be no part of the answer. They are by
             every filter and every order, but one for which the indexes are enough.
@@ -80,6 +83,7 @@ class Plan:
     ordered_by_engine: Order | None
     sorted_here: tuple[Order, ...]
     indexes: tuple[Path, ...]
+    may_lag: bool
     missing_indexes: tuple[Path, ...]
     scans: bool
 
@@ -88,6 +92,8 @@ class Plan:
         lines = [f"{'scan' if self.scans else 'read'} of {keys}, on {self.store}"]
         if self.indexes:
             lines.append(f"  by the index on {_names(self.indexes)}")
+        if self.may_lag:
+            lines.append("  the index may miss what was written in the last moments")
         if self.missing_indexes:
             lines.append(
                 f"  without the index on {_names(self.missing_indexes)}: this store has none"
@@ -164,12 +170,12 @@ def plan(
         limit: at most so many documents are wanted; None for all.
     """
     conjuncts = _conjuncts(asked.where)
-    pushed = [part for part in conjuncts if _can_be_pushed(part, capabilities)]
+    pushed = [part for part in conjuncts if _can_be_pushed(part, capabilities, indexes)]
     if "and" not in capabilities.filters:
         del pushed[1:]
     left = [part for part in conjuncts if part not in pushed]
     ordered = _first(asked, limit) if capabilities.orders else None
-    useful = _useful(pushed, ordered, indexes)
+    useful = _useful(pushed, ordered, indexes) if capabilities.indexes else ()
     missing = () if capabilities.indexes else _useful(conjuncts, _first(asked, limit), indexes)
     return Plan(
         store,
@@ -178,9 +184,10 @@ def plan(
         _joined(left),
         ordered_by_engine=ordered,
         sorted_here=asked.order if ordered is None else (),
-        indexes=useful if capabilities.indexes else (),
+        indexes=useful,
+        may_lag=capabilities.indexes_lag and bool(useful),
         missing_indexes=missing,
-        scans=not _is_enough(asked, left, ordered, useful if capabilities.indexes else (), limit),
+        scans=not _is_enough(asked, left, ordered, useful, limit),
     )
 
 
@@ -236,8 +243,11 @@ def _conjuncts(where: Filter | None) -> list[Filter]:
     return list(where.parts) if isinstance(where, And) else [where]
 
 
-def _can_be_pushed(part: Filter, capabilities: Capabilities) -> bool:
-    return kinds_of(part) <= capabilities.filters and is_plain(part)
+def _can_be_pushed(part: Filter, capabilities: Capabilities, indexes: tuple[Path, ...]) -> bool:
+    if not kinds_of(part) <= capabilities.filters or not is_plain(part):
+        return False
+    paths = paths_of(part)
+    return not capabilities.filters_need_index or (bool(paths) and paths <= set(indexes))
 
 
 def _joined(parts: list[Filter]) -> Filter | None:

@@ -205,8 +205,13 @@ class Capabilities(Struct, frozen=True):
         max_batch: most items in one `read` or `write`.
         max_atomic: most items in one `write_atomic`; 0 without `atomic_writes`.
         filters: the kinds of filters (`aiostore.filters.kinds_of`) that a scan narrows down by.
+        filters_need_index: they save something only where they ask after fields that have an index.
+            So a scan is given others for no other reason than that an index is not there yet, or
+            cannot be made; it then need not heed them.
         orders: a scan can come in another order than that of the keys.
         indexes: `index` works; otherwise it raises `UnsupportedError`.
+        indexes_lag: a scan that goes by an index may leave out what came to match in the last
+            moments, usually less than a second.
         read_lanes: how many calls of `read` may gain by being under way at once.
         write_lanes: how many calls of `write`.
     """
@@ -218,7 +223,9 @@ class Capabilities(Struct, frozen=True):
     max_atomic: int = 0
     filters: frozenset[str] = frozenset()
     orders: bool = False
+    filters_need_index: bool = False
     indexes: bool = False
+    indexes_lag: bool = False
     read_lanes: int = 1
     write_lanes: int = 1
 
@@ -307,9 +314,9 @@ class Adaptor(Protocol):
         Tombstones and expired documents are among them. Not a snapshot: a record that is there
         and unchanged from start to end is yielded exactly once, one that is written meanwhile at
         most once, in its state of some moment during the scan. A record that does not match
-        `where` may come all the same; one that matches is never left out. Constant memory, but
-        for what the adaptor's own page says. `aclose` of the generator, at any point, releases
-        everything.
+        `where` may come all the same; one that matches is never left out; but with
+        `indexes_lag` one that has not matched for long may be. Constant memory, but for what the
+        adaptor's own page says. `aclose` of the generator, at any point, releases everything.
 
         With an `order` of the request, records come by the coarse order of its field: by rank of
         the value's type; numbers by value, but those that differ by a part of 1e-13 (or 1e-300)
@@ -326,10 +333,11 @@ class Adaptor(Protocol):
 
         Its names are `plain` ones. Idempotent, and fit to be called by several processes at once.
         Meanwhile all else goes on, as well as the engine can. The index outlives `aclose`, if the
-        data do.
+        data do. With `indexes_lag` it may go on missing what was written in the last moments.
 
         Raises:
-            UnsupportedError: the capabilities say that there are no indexes here.
+            UnsupportedError: the capabilities say that there are no indexes here; or this store's
+                are fixed, and this is none of them.
         """
         ...
 

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.codecs import decode_plain
-from aiostore.errors import StoreError, UnavailableError
-from aiostore.filters import Filter, Path, matches
+from aiostore.errors import StoreError, UnavailableError, UnsupportedError
+from aiostore.filters import Filter, Path, matches, paths_of
 from aiostore.protocols import (
     Absent,
     Capabilities,
@@ -158,7 +158,7 @@ class IndexingMemory(MemoryAdaptor):
         self._can = replace(
             super().capabilities,
             indexes=indexes,
-            filters=frozenset({"compare", "in", "prefix", "and"}),
+            filters=frozenset({"equal", "compare", "in", "prefix", "and"}),
         )
         self.gate = asyncio.Event()
         self.gate.set()
@@ -187,6 +187,55 @@ class IndexingMemory(MemoryAdaptor):
                 kept = [one for one in chunk if _is_wanted(one, request.where)]
                 if kept:
                     self.chunks += 1
+                    yield kept
+
+
+class SparseIndexes(MemoryAdaptor):
+    """Memory with indexes that are fixed, serve `==` and `in_` alone, and lag behind.
+
+    What has been written since the last scan by an index is found by the next but one.
+
+    Attributes:
+        by_index: how many scans went by an index.
+    """
+
+    fixed: tuple[Path, ...] = (("v",), ("in", "v"), ("w",))
+
+    def __init__(self) -> None:
+        super().__init__("sparse://")
+        self._can = replace(
+            super().capabilities,
+            orders=False,
+            filters=frozenset({"equal", "in"}),
+            filters_need_index=True,
+            indexes=True,
+            indexes_lag=True,
+        )
+        self._known: dict[str, dict[str, Record]] = {}
+        self.by_index = 0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._can
+
+    async def index(self, collection: str, path: Path, /) -> None:
+        if path not in self.fixed:
+            raise UnsupportedError("these are fixed", store=self.name, collection=collection)
+
+    async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        where = request.where
+        if where is None or not paths_of(where) <= {*self.fixed}:
+            async with aclosing(super().scan(request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            return
+        self.by_index += 1
+        known = self._known.get(request.collection, {})
+        found = {key for key, record in known.items() if _is_wanted(record, where)}
+        self._known[request.collection] = dict(self._collections.get(request.collection, {}))
+        async with aclosing(super().scan(request)) as chunks:
+            async for chunk in chunks:
+                if kept := [record for record in chunk if record.id.key in found]:
                     yield kept
 
 

@@ -106,7 +106,9 @@ class MigrationAdaptor:
             max_batch=min(ours.max_batch, theirs.max_batch),
             filters=ours.filters,
             orders=ours.orders,
+            filters_need_index=ours.filters_need_index,
             indexes=ours.indexes,
+            indexes_lag=ours.indexes_lag,
             read_lanes=ours.read_lanes,
             write_lanes=min(ours.write_lanes, theirs.write_lanes),
         )

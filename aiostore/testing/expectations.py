@@ -40,9 +40,15 @@ def expect_equal(actual: object, expected: object, promise: str) -> None:
 
 
 async def expect_in_time(
-    ask: Callable[[], Awaitable[object]], expected: object, promise: str
+    ask: Callable[[], Awaitable[object]], expected: object, promise: str, *, lags: bool = True
 ) -> None:
-    """Fail unless the answer is, or comes to be within some seconds, equal to what is expected."""
+    """Fail unless the answer is, or comes to be within some seconds, equal to what is expected.
+
+    It has no time for that, and has to be equal at once, unless it `lags`.
+    """
+    if not lags:
+        expect_equal(await ask(), expected, promise)
+        return
     for pause in _PAUSES:
         if await ask() == expected:
             return

@@ -35,7 +35,7 @@ PLAIN_NAMES = ("a", "b", "c", "A", "_1", "value")
 ODD_NAMES = ("", "a.b", "a b", "$", '"', "'", "\\", "[0]", "0", "é", "e\u0301", "😀", "text")
 """Names that an engine's own paths may stumble over."""
 
-_LEAVES = frozenset({"compare", "in", "prefix", "contains", "exists", "text"})
+_LEAVES = frozenset({"equal", "compare", "in", "prefix", "contains", "exists", "text"})
 KINDS = _LEAVES | {"and", "or", "not"}
 """All the kinds of filters (`aiostore.filters.kinds_of`)."""
 
@@ -52,7 +52,7 @@ _TEXTS = (
     *(text for value in hostile.VALUES[8:10] for text in value.values()),
     *("", "b", "ab", "ba", "abc", "Straße", "STRASSE", "strasse", "ǅ", "\u212a", "k", "\u017f"),
 )
-_OPERATORS: tuple[Operator, ...] = ("==", "!=", "<", "<=", ">", ">=")
+_OPERATORS: tuple[Operator, ...] = ("!=", "<", "<=", ">", ">=")
 
 
 def _one_of(*strategies: SearchStrategy[Any]) -> SearchStrategy[Any]:
@@ -75,7 +75,8 @@ _ANY_NUMBER = st.one_of(
 _ANY_OTHER = st.sampled_from((True, False, None))
 _ANY_SCALAR: SearchStrategy[Scalar] = _one_of(_ANY_TEXT, _ANY_NUMBER, _ANY_NUMBER, _ANY_OTHER)
 _FITTING: dict[str, Any] = {
-    "compare": Scalar,
+    "equal": Scalar,
+    "compare": str | int | float,
     "in": Scalar,
     "prefix": str,
     "contains": str | list,
@@ -152,10 +153,8 @@ def filters(
 
 def _leaf(draw: DrawFn, kind: str, path: Path, value: Any) -> Filter:
     match kind:
-        case "compare":
-            wanted = _near(draw, value)
-            most = 1 if wanted is None else 2 if isinstance(wanted, bool) else 6
-            return Compare(path, draw(st.sampled_from(_OPERATORS[:most])), wanted)
+        case "equal" | "compare":
+            return _comparison(draw, path, _near(draw, value), equal=kind == "equal")
         case "in":
             return In(path, tuple(_near(draw, value) for _ in range(draw(st.integers(0, 4)))))
         case "prefix":
@@ -170,6 +169,15 @@ def _leaf(draw: DrawFn, kind: str, path: Path, value: Any) -> Filter:
         case _:
             text = _part(draw, value)
             return Text(text.swapcase() if draw(st.booleans()) else text)
+
+
+def _comparison(draw: DrawFn, path: Path, wanted: Scalar, *, equal: bool) -> Compare:
+    if equal:
+        return Compare(path, "==", wanted)
+    if wanted is None:  # it compares by nothing but `==`
+        wanted = draw(_ANY_TEXT)
+    most = 1 if isinstance(wanted, bool) else len(_OPERATORS)
+    return Compare(path, draw(st.sampled_from(_OPERATORS[:most])), wanted)
 
 
 def _near(draw: DrawFn, value: Any) -> Scalar:

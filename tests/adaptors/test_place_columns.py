@@ -131,7 +131,9 @@ def test_awkward_values_stand_in_the_coarse_order(database: Database) -> None:
         lambda about: st.tuples(
             st.just(about),
             st.lists(
-                filters(kinds={"compare", "in", "prefix"}, plain=True, about=about, levels=0),
+                filters(
+                    kinds={"equal", "compare", "in", "prefix"}, plain=True, about=about, levels=0
+                ),
                 max_size=10,
             ),
         )

@@ -13,7 +13,7 @@ from aiostore.filters import F, In, matches
 from aiostore.orders import coarse_at
 from aiostore.testing.strategies import documents, filters
 
-LEAVES = {"compare", "in", "prefix", "contains", "exists"}
+LEAVES = {"equal", "compare", "in", "prefix", "contains", "exists"}
 
 
 def check_ranges(leaf: Leaf, document: Any) -> None:

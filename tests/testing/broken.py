@@ -251,7 +251,7 @@ class CountsTheExpiring(MemoryAdaptor):
 class _Narrowing(MemoryAdaptor):
     """Leaves out of its scans what does not match, by the kinds of filters that it names."""
 
-    kinds: frozenset[str] = frozenset({"compare"})
+    kinds: frozenset[str] = frozenset({"equal", "compare"})
 
     @property
     def capabilities(self) -> Capabilities:
@@ -300,7 +300,7 @@ class ComparesNumbersAsTexts(_Narrowing):
 class NegatesAsSQL(_Narrowing):
     """Finds neither a filter nor its negation true where something is missing."""
 
-    kinds = frozenset({"compare", "not"})
+    kinds = frozenset({"equal", "compare", "not"})
 
     def keeps(self, where: Filter, record: Record) -> bool:
         if isinstance(where, Not) and isinstance(where.part, Compare):
@@ -423,7 +423,7 @@ class _Indexing(MemoryAdaptor):
 
     @property
     def capabilities(self) -> Capabilities:
-        kinds = frozenset({"compare", "in", "prefix", "and"})
+        kinds = frozenset({"equal", "compare", "in", "prefix", "and"})
         return replace(super().capabilities, indexes=True, filters=kinds)
 
     async def index(self, collection: str, path: Path, /) -> None:

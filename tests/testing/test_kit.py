@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from broken import BROKEN, harness_of
-from engines import IndexingMemory
+from engines import IndexingMemory, SparseIndexes
 
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.errors import ConflictError, NotFoundError
@@ -51,7 +51,7 @@ def test_every_topic_has_a_wrong_adaptor() -> None:
     assert {name.partition("-")[0] for name in BROKEN.values()} == TOPICS
 
 
-@pytest.mark.parametrize("kind", [MemoryAdaptor, IndexingMemory])
+@pytest.mark.parametrize("kind", [MemoryAdaptor, IndexingMemory, SparseIndexes])
 async def test_passes_what_is_right(kind: type[MemoryAdaptor]) -> None:
     """The reference adaptor fails nothing, and what does not apply says why; nor does a finer."""
     adaptor = kind()

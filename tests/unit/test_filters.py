@@ -29,6 +29,7 @@ from aiostore.filters import (
     kinds_of,
     matches,
     name_of,
+    paths_of,
     place_of,
 )
 from aiostore.testing.strategies import filters
@@ -373,11 +374,21 @@ def test_what_is_described_makes_the_filter(where: Filter) -> None:
 
 def test_kinds_of_a_filter() -> None:
     """All that it is made of, each once."""
-    assert kinds_of(F.a == 1) == {"compare"}
+    assert kinds_of(F.a == 1) == {"equal"}
+    for other in (F.a != 1, F.a < 1, F.a <= 1, F.a > 1, F.a >= 1):
+        assert kinds_of(other) == {"compare"}
     every = (F.a.in_([1]) | F.b.prefix("x")) & ~(F.c.contains(1) | F.d.exists()) & F.text("y")
     kinds = {"in", "prefix", "contains", "exists", "text", "and", "or", "not"}
     assert kinds_of(every) == kinds
     assert kinds_of(And(())) == {"and"}
+
+
+def test_paths_of_a_filter() -> None:
+    """The fields that it asks after, each once, at any depth."""
+    assert paths_of(F.a.b == 1) == {("a", "b")}
+    every = (F.a.in_([1]) | F.b.prefix("x")) & ~(F.c.contains(1) | F.a.exists()) & F.text("y")
+    assert paths_of(every) == {("a",), ("b",), ("c",)}
+    assert paths_of(F.text("y")) == paths_of(And(())) == set()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from engines import IndexingMemory, turns
+from engines import IndexingMemory, SparseIndexes, turns
+from msgspec.structs import replace
 
 from aiostore import F
 from aiostore.adaptors.memory import MemoryAdaptor
@@ -323,3 +324,110 @@ async def test_an_index_is_declared_once(store: Store, engine: IndexingMemory) -
     people = store.collection("people", dict, indexes=indexes)
     await people.ensure_indexes()
     assert engine.made == [("people", EMAIL), ("people", CITY)]
+
+
+W: Path = ("w",)
+INNER: Path = ("in", "v")
+
+
+@pytest.fixture
+async def things() -> AsyncIterator[Collection[dict[str, Any]]]:
+    """Things in a store whose indexes are fixed, serve equality alone, and lag."""
+    async with Store(SparseIndexes()) as opened:
+        collection = opened.collection("things", indexes=["w", "in.v", "x"])
+        await collection.put_many({f"k{n}": {"w": n % 2, "x": n, "in": {"v": n}} for n in range(4)})
+        assert await collection.count(F.w == 9) == await collection.count(F["in"].v == 9) == 0
+        yield collection
+
+
+@pytest.mark.parametrize(
+    ("where", "query", "planned"),
+    [
+        (F.w == 1, {}, (F.w == 1, [W], False)),
+        (F.w.in_([1, 2]), {}, (F.w.in_([1, 2]), [W], False)),
+        (F["in"].v == 1, {}, (F["in"].v == 1, [INNER], False)),
+        (F.w == 1, {"order_by": "-w"}, (F.w == 1, [W], False)),
+        (F.w == 1, {"order_by": "w", "limit": 1}, (F.w == 1, [W], True)),
+        (F.w == 1, {"prefix": "k"}, (F.w == 1, [W], True)),
+        ((F.w == 1) & (F["in"].v == 1), {}, (F.w == 1, [W], True)),
+        ((F.v == 1) & (F["in"].v == 1), {}, (F["in"].v == 1, [INNER], True)),
+        ((F.w > 0) & (F["in"].v == 1), {}, (F["in"].v == 1, [INNER], True)),
+        (F.v == 1, {}, (None, [], True)),
+        (F["in"] == 1, {}, (None, [], True)),
+        (F["in"].v.w == 1, {}, (None, [], True)),
+        (F.w > 0, {}, (None, [], True)),
+        (F.w != 1, {}, (None, [], True)),
+        (F.w.prefix("a"), {}, (None, [], True)),
+        ((F.w == 1) | (F.w == 2), {}, (None, [], True)),
+        (~(F.w == 1), {}, (None, [], True)),
+        (F.text("a"), {}, (None, [], True)),
+        (None, {"order_by": "w", "limit": 1}, (None, [], True)),
+        (None, {"prefix": "k"}, (None, [], False)),
+    ],
+)
+async def test_an_index_may_serve_some_filters_only(
+    things: Collection[dict[str, Any]],
+    where: Filter | None,
+    query: dict[str, Any],
+    planned: tuple[Filter | None, list[Path], bool],
+) -> None:
+    """A part is pushed down if it is of those kinds and lies on a declared index, and no other."""
+    pushed, indexes, scans = planned
+    plan = things.explain(where, **query)
+    assert plan.pushed_down == pushed
+    assert (list(plan.indexes), plan.scans, plan.missing_indexes) == (indexes, scans, ())
+    assert plan.may_lag == bool(indexes)
+    if scans:
+        with pytest.raises(UnsupportedError):
+            things.find(where, **query, allow_scan=False)
+    else:
+        answer = [one.key async for one in things.find(where, **query, allow_scan=False)]
+        assert len(answer) == (4 if where is None else await things.count(where))
+
+
+async def test_several_parts_on_indexes_are_pushed_together_where_the_engine_joins_them() -> None:
+    """Each on an index of its own; what lies on none, or on none but in part, is left."""
+    engine = SparseIndexes()
+    kinds = engine.capabilities.filters | {"and", "or", "text"}
+    engine._can = replace(engine.capabilities, filters=kinds)
+    async with Store(engine) as store:
+        things = store.collection("things", indexes=["v", "w"])
+        on_both, in_part = (F.v == 1) | (F.w == 1), (F.v == 1) | (F.x == 1)
+        plan = things.explain((F.v == 1) & on_both & in_part & F.text("a") & (F.x == 1))
+        assert plan.pushed_down == (F.v == 1) & on_both
+        assert plan.evaluated_here == in_part & F.text("a") & (F.x == 1)
+
+
+async def test_a_plan_tells_that_an_index_lags(things: Collection[dict[str, Any]]) -> None:
+    """Where it may go by one; the answer lags as far as that."""
+    assert str(things.explain((F.w == 1) & (F.x > 2))) == (
+        "scan of all keys, on sparse://\n"
+        "  by the index on F.w\n"
+        "  the index may miss what was written in the last moments\n"
+        "  the engine narrows down by (F.w == 1)\n"
+        "  evaluated here: (F.x > 2)"
+    )
+    assert str(things.explain(F.x > 2)) == (
+        "scan of all keys, on sparse://\n  evaluated here: (F.x > 2)"
+    )
+    await things.put("new", {"w": 1})
+    await things.put("k1", {"w": 0})
+    assert [one.key async for one in things.find(F.w == 1)] == ["k3"]
+    assert [one.key async for one in things.find(F.w == 1)] == ["k3", "new"]
+
+
+async def test_an_index_that_the_store_cannot_have_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Queries by it scan, and are answered as well; `ensure_indexes` raises."""
+    async with Store(SparseIndexes()) as store:
+        things = store.collection("things", indexes=["x", "w"])
+        await things.put("k", {"x": 2})
+        with caplog.at_level(logging.WARNING, "aiostore"):
+            for _ in range(3):
+                assert [one.key async for one in things.find(F.x == 2)] == ["k"]
+                await turns()
+        [told] = [record.getMessage() for record in caplog.records]
+        assert told.startswith("no index on F.x of things, so queries by it are slow: ")
+        with pytest.raises(UnsupportedError, match="these are fixed"):
+            await things.ensure_indexes()

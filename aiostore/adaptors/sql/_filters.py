@@ -17,7 +17,7 @@ from aiostore.filters import And, Compare, Contains, Exists, Filter, In, Not, Or
 Condition = ColumnElement[bool]
 Leaf = Compare | In | Prefix | Contains | Exists
 
-KINDS = frozenset({"compare", "in", "prefix", "contains", "exists", "and", "or", "not"})
+KINDS = frozenset({"equal", "compare", "in", "prefix", "contains", "exists", "and", "or", "not"})
 
 # SQLite takes an expression of depth 1000 (https://www.sqlite.org/limits.html), and counts a chain
 # of 1000 conditions as that; SQLAlchemy needs a millisecond or two to prepare a part.

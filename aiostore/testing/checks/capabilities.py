@@ -10,7 +10,7 @@ from aiostore.testing.expectations import expect, expect_equal, expect_error
 from aiostore.testing.harness import Harness
 from aiostore.testing.records import record, scanned
 
-_KINDS = frozenset(kind.__struct_config__.tag for kind in get_args(Filter))
+_KINDS = frozenset({"equal", *(kind.__struct_config__.tag for kind in get_args(Filter))})
 
 
 @check()
@@ -37,6 +37,8 @@ async def check_consistent(harness: Harness) -> None:
         expect_equal(declared.max_atomic, 0, "max_atomic without atomic_writes")
     expect(declared.read_lanes >= 1, "at least one read is under way at once")
     expect(declared.write_lanes >= 1, "at least one write is under way at once")
+    for flag in ("filters_need_index", "indexes_lag"):
+        expect(declared.indexes or not getattr(declared, flag), f"{flag} with indexes alone")
     expect_equal(declared.filters - _KINDS, frozenset(), "kinds of filters that there are not")
 
 
