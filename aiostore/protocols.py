@@ -124,8 +124,11 @@ class Outcome(Struct, frozen=True):
     Attributes:
         applied: whether the condition held and the write, if it is one, took effect.
         record: what stands there now: after an applied write the record as it was stored (None
-            after an erasure), after a refused one the record that refused it, for a check in
-            either case what it met (None if nothing stood there).
+            after an erasure), after a refused write or check the record that refused it (None if
+            nothing stood there). `write_atomic` may know less of what was not refused: of a check
+            that held it tells what that met, or None; of a write with `keep_created_at`, it may
+            tell the `created_at` that was sent; and of a write whose own condition held, while
+            another item was refused, whatever it likes.
     """
 
     applied: bool

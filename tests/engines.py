@@ -141,6 +141,26 @@ def _lose_answer(fate: str) -> None:
         raise UnavailableError("the answer was lost")
 
 
+class TerseMemory(MemoryAdaptor):
+    """Memory that tells of an atomic write what it has to, and no more."""
+
+    async def write_atomic(self, items: Sequence[Write | Check], /) -> Sequence[Outcome]:
+        return tersely(items, await super().write_atomic(items))
+
+
+def tersely(items: Sequence[Write | Check], outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes of an atomic write, without what an adaptor need not tell."""
+    done = all(outcome.applied for outcome in outcomes)
+    return [
+        replace(outcome, record=_sent(item) if done else None) if outcome.applied else outcome
+        for item, outcome in zip(items, outcomes, strict=True)
+    ]
+
+
+def _sent(item: Write | Check) -> Record | None:
+    return None if isinstance(item, Check) or item.erase else item.record
+
+
 class IndexingMemory(MemoryAdaptor):
     """Memory that narrows scans down and says it has indexes, and remembers what it was asked.
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 import pytest
+from engines import tersely
 
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.protocols import (
@@ -69,7 +70,7 @@ class RecordingAdaptor(MemoryAdaptor):
         self.atomic.append(items)
         if self.before_atomic is not None:
             await self.before_atomic()
-        return await super().write_atomic(items)
+        return tersely(items, await super().write_atomic(items))
 
     async def poke(
         self,
