@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import json
 import os
 import re
 import runpy
@@ -9,15 +10,28 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
 import pytest
 from fastapi import FastAPI
 
+from aiostore.adaptors.dynamodb import _connections
+from aiostore.adaptors.dynamodb import urls as dynamodb_urls
+from aiostore.adaptors.dynamodb._tables import (
+    Layout,
+    Table,
+    create_request,
+    index_path,
+    layout_item,
+    recovery_request,
+    ttl_request,
+)
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.adaptors.sql._tables import tables
 from aiostore.adaptors.sql.urls import Options, ServerOptions, SQLiteOptions
+from aiostore.cli import main
 from aiostore.opening import open_adaptor, schemes
 from aiostore.protocols import Adaptor
 
@@ -184,6 +198,98 @@ def test_the_options_of_sql_stores_are_the_ones_there_are() -> None:
             known[option.name, "all" if shared else of] = default.removesuffix(".0")
     known["prefix", "all"] = tables().documents.name.removesuffix("documents")
     assert said == known
+
+
+DYNAMODB = (ROOT / "docs" / "dynamodb.md").read_text()
+
+
+def json_with(text: str) -> Any:
+    """The one JSON block of the page on DynamoDB that holds a text."""
+    [block] = [one for one in re.findall(r"```json\n(.*?)```", DYNAMODB, re.DOTALL) if text in one]
+    return json.loads(block)
+
+
+def test_the_options_of_dynamodb_stores_are_the_ones_there_are() -> None:
+    """Every option of a DynamoDB store's URL has its row in the table, with its default."""
+    [options] = re.findall(r"^## Options of the URL\n(.*?)^## ", DYNAMODB, re.DOTALL | re.MULTILINE)
+    said = dict(re.findall(r"^\| `(\w+)` \| ?([^|]*?) ?\|", options, re.MULTILINE))
+    known = {
+        option.name: {None: "", False: "false", True: "true"}.get(
+            option.default, f"{option.default}".removesuffix(".0")
+        )
+        for option in msgspec.structs.fields(dynamodb_urls.Options)
+    }
+    assert said == known
+
+
+def test_the_templates_of_the_table_are_what_is_asked_for() -> None:
+    """CloudFormation, Terraform and CDK make the table that the library would make."""
+    table = Table(name="documents", indexes=(("email",),), point_in_time_recovery=True)
+    ttl, recovery = ttl_request(table.name), recovery_request(table.name)
+    template = json_with("AWS::DynamoDB::Table")["Resources"]["Documents"]
+    assert template["Properties"] == {**create_request(table), **ttl, **recovery}
+    [terraform] = re.findall(r"```terraform\n(.*?)```", DYNAMODB, re.DOTALL)
+    blocks = re.findall(r"^  (\w+) \{\n(.*?)^  \}", terraform, re.MULTILINE | re.DOTALL)
+    found = [(kind, dict(re.findall(r"(\w+)\s+= \"?([\w-]+)", block))) for kind, block in blocks]
+    assert found == [
+        ("attribute", {"name": "pk", "type": "S"}),
+        ("attribute", {"name": "sk", "type": "S"}),
+        ("attribute", {"name": "by-email", "type": "S"}),
+        (
+            "global_secondary_index",
+            {
+                "name": "by-email",
+                "hash_key": "by-email",
+                "range_key": "sk",
+                "projection_type": "KEYS_ONLY",
+            },
+        ),
+        ("ttl", {"attribute_name": "ttl", "enabled": "true"}),
+        ("point_in_time_recovery", {"enabled": "true"}),
+    ]
+    outside = dict(re.findall(r"^  (\w+)\s+= \"(.*)\"$", terraform, re.MULTILINE))
+    assert outside == {
+        "name": "documents",
+        "billing_mode": "PAY_PER_REQUEST",
+        "hash_key": "pk",
+        "range_key": "sk",
+    }
+    [cdk] = [one for one in re.findall(r"```python\n(.*?)```", DYNAMODB, re.DOTALL) if "cdk" in one]
+    names = [
+        node.value
+        for node in ast.walk(ast.parse(cdk))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert sorted(names) == sorted(
+        ["Documents", "documents", "pk", "sk", "ttl", "by-email", "by-email", "sk"]
+    )
+
+
+def test_the_permissions_are_those_of_the_requests_that_are_sent() -> None:
+    """The policy names what a service asks for, and nothing else."""
+    [statement] = json_with("2012-10-17")["Statement"]
+    sent = {*_connections._METHODS, "DescribeTable", "ConditionCheckItem"}
+    # It has no permission of its own: those of what it is made of are asked for.
+    assert {f"dynamodb:{one}" for one in sent - {"TransactWriteItems"}} == set(statement["Action"])
+
+
+def test_the_layout_item_is_the_one_that_is_written() -> None:
+    """Whoever has to write it again finds it on the page."""
+    assert json_with('"sk": {"S": "layout"}') == layout_item(Layout(16, (index_path("email"),)))
+
+
+def test_the_estimate_on_the_page_is_what_the_command_prints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page shows what the command prints."""
+    monkeypatch.setenv("COLUMNS", "80")
+    [(command, said)] = re.findall(
+        r"```sh\naiostore (dynamodb cost .*?)\n```\n\n```\n(.*?)\n```", DYNAMODB, re.DOTALL
+    )
+    with pytest.raises(SystemExit):
+        main(command.split())
+    told = [line.rstrip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert told == [line for line in said.splitlines() if line]
 
 
 def test_the_two_lines() -> None:
