@@ -1,19 +1,33 @@
 """What every test gets: a watch on the event loop, and on what is left behind."""
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from dynamodb_servers import NOBODYS_ENVIRONMENT
 from hypothesis import HealthCheck, settings
-from servers import close_servers
+from servers import close_servers, variable
 
 pytest_plugins = ["aiostore.testing.plugin", "pytester"]
 
 # A machine that is busy with something else is no fault of what is tested.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobodys_credentials() -> Iterator[None]:
+    """No credentials of the person's who runs the tests are used, unless for a server of theirs."""
+    with pytest.MonkeyPatch.context() as environment:
+        if variable("dynamodb") not in os.environ:
+            for name in [name for name in os.environ if name.startswith("AWS_")]:
+                environment.delenv(name)
+            for name, value in NOBODYS_ENVIRONMENT.items():
+                environment.setenv(name, value)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """A database server as the tests use it: databases that are empty, at little cost."""
 
 import asyncio
-import os
 import secrets
 import weakref
 from collections.abc import Coroutine
@@ -10,41 +9,24 @@ from itertools import count
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from served import Lent, Server
 from sql_engines import SQL_ENGINES, parts
 
 T = TypeVar("T")
 
 
-class Database:
-    """An empty database, which is nobody else's as long as this object lives.
-
-    Attributes:
-        url: where it is.
-    """
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-
-class DatabaseServer:
+class DatabaseServer(Server):
     """A server that runs, by the URL of a user of it who may create databases.
 
-    The methods hold up the event loop, if there is one, for some milliseconds.
-
-    Attributes:
-        name: of its engine, `postgresql` or `mariadb`.
-        url: of a database that is always there.
+    What it lends are databases.
     """
 
     def __init__(self, name: str, url: str) -> None:
-        self.name = name
-        self.url = url
+        super().__init__(name, url)
         self.engine = SQL_ENGINES[name]
         self._names = (f"test_{secrets.token_hex(4)}_{number}" for number in count())
         self._made: list[str] = []
         self._free: list[str] = []
-        self._test = ""
-        self._tests_own: list[Database] = []
 
     def url_of(self, database: str) -> str:
         """The URL of a database, whether there is one of this name or not."""
@@ -59,7 +41,7 @@ class DatabaseServer:
         """Drop a database if it is there; who uses it is thrown out."""
         _run(self._drop(name))
 
-    def lend(self) -> Database:
+    def lend(self) -> Lent:
         """An empty database that is nobody else's as long as the object that is returned lives.
 
         Then it is lent again, emptied: the thousandth costs some milliseconds as the first does,
@@ -72,20 +54,9 @@ class DatabaseServer:
             name = next(self._names)
             self.create_database(name)
             self._made.append(name)
-        database = Database(self.url_of(name))
+        database = Lent(self.url_of(name))
         weakref.finalize(database, self._free.append, name)
         return database
-
-    def fresh(self) -> str:
-        """The URL of an empty database that is nobody else's until this test has ended."""
-        # pytest says here which test runs, and which part of it.
-        test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
-        if test != self._test:
-            self._test = test
-            self._tests_own.clear()
-        database = self.lend()
-        self._tests_own.append(database)
-        return database.url
 
     def query(
         self, statement: str, *values: object, url: str | None = None
@@ -105,7 +76,7 @@ class DatabaseServer:
 
     def close(self) -> None:
         """Drop the databases that were lent."""
-        self._tests_own.clear()
+        super().close()
         while self._made:
             self.drop_database(self._made.pop())
         self._free.clear()

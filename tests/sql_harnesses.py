@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from database_servers import Database
+from served import Lent
 from servers import server
 from sql_engines import SQLEngine
 
@@ -48,7 +48,7 @@ def sql_harness(name: str, impatience: str) -> Harness:
     )
 
 
-def _make(database: Database) -> Callable[[], Adaptor]:
+def _make(database: Lent) -> Callable[[], Adaptor]:
     # Who holds the function holds the database.
     return lambda: open_adaptor(database.url)
 

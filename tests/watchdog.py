@@ -12,7 +12,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-PROGRAMS = ("postgres", "mariadbd")
+PYTHON = Path("/proc/self/exe").readlink().name
+PROGRAMS = ("postgres", "mariadbd", "node", PYTHON)
 PATIENCE = 60.0
 
 

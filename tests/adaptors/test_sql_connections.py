@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from database_servers import DatabaseServer
-from local_servers import free_port
+from local_processes import free_port
 from servers import private_server, server
 from sql_stores import (
     adaptor_of,
