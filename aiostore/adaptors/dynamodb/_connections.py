@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.exceptions import ClientError
+from botocore.loaders import Loader, create_loader
 from msgspec import Struct
 
 from aiostore.adaptors.dynamodb._errors import CANCELLED, REPEATABLE, THROTTLED, code_of, translated
@@ -170,9 +172,16 @@ def _codes(error: ClientError) -> Sequence[str]:
 def _session(endpoint: Endpoint) -> AioSession:
     """A session that has read its configuration, which are files."""
     session = AioSession(profile=endpoint.profile)
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     session.get_scoped_config()
     session.get_default_client_config()
     return session
+
+
+@cache
+def _loader(path: str | None) -> Loader:
+    """Of the descriptions of AWS's services, which are large: read once in a process."""
+    return create_loader(path)
 
 
 def _units(consumed: Any) -> float:

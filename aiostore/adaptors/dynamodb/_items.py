@@ -1,6 +1,6 @@
 """Records as items of the table, and back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from aiostore.adaptors.dynamodb._tables import index_name
@@ -133,11 +133,6 @@ def size_of(item: Item) -> int:
         len(name.encode()) + sum(len(value.encode()) + 1 for value in typed.values())
         for name, typed in item.items()
     )
-
-
-def sizes_of(items: Iterable[Item]) -> int:
-    """Their bytes together."""
-    return sum(map(size_of, items))
 
 
 def _check_size(id_: DocumentId, item: Item) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from aiostore.adaptors.dynamodb._items import Item, Items, record_of
+from aiostore.adaptors.dynamodb._items import Items, record_of, size_of
 from aiostore.adaptors.dynamodb._tables import PARTITION, SORT
 from aiostore.protocols import Absent, Check, Exactly, Mark, Outcome, Purge, Record, Write
 
@@ -46,13 +46,10 @@ def request_of(write: Write, items: Items) -> tuple[str, dict[str, Any]]:
     Raises:
         StoreError: it could not be stored; see `Items.item`.
     """
-    parameters = condition(write)
-    if write.erase:
-        return "DeleteItem", {"Key": items.key(write.record.id), **parameters}
-    item = items.item(write.record)
-    if write.keep_created_at and isinstance(write.condition, Exactly):
-        return "UpdateItem", _update(item, items, parameters)
-    return "PutItem", {"Item": item, **parameters}
+    kind, parameters = _change(write, items)
+    if kind == "Update":
+        parameters["ReturnValues"] = "ALL_OLD"  # it holds the moment of creation
+    return f"{kind}Item", parameters
 
 
 def outcome_of(write: Write, answer: dict[str, Any]) -> Outcome:
@@ -72,7 +69,7 @@ def transaction(
 ) -> tuple[list[dict[str, Any]], str | None]:
     """The items of a transaction, and the token by which a repetition is recognised.
 
-    Checks alone have none: they are to be decided anew every time.
+    Checks alone have none, that is, a new one each time: they are to be decided anew.
 
     Raises:
         StoreError: one could not be stored; see `Items.item`.
@@ -85,9 +82,11 @@ def transaction(
     return actions, digest.hexdigest()[:36]
 
 
-def stored_in(actions: Sequence[dict[str, Any]]) -> list[Item]:
-    """The items that a transaction would store."""
-    return [action["Put"]["Item"] for action in actions if "Put" in action]
+def size_of_all(actions: Sequence[dict[str, Any]]) -> int:
+    """Bytes of what a transaction would store."""
+    parameters = [each for action in actions for each in action.values()]
+    stored = (each.get("Item") or each.get("ExpressionAttributeValues", {}) for each in parameters)
+    return sum(map(size_of, stored))
 
 
 def filtered(text: str, numbers: dict[str, int]) -> dict[str, Any]:
@@ -156,15 +155,25 @@ def _names_in(text: str) -> dict[str, str]:
 def _action(part: Write | Check, items: Items) -> dict[str, Any]:
     if isinstance(part, Check):
         return {"ConditionCheck": {"Key": items.key(part.id), **condition(part)}}
-    if part.erase:
-        return {"Delete": {"Key": items.key(part.record.id), **condition(part)}}
-    return {"Put": {"Item": items.item(part.record), **condition(part)}}
+    kind, parameters = _change(part, items)
+    return {kind: parameters}
+
+
+def _change(write: Write, items: Items) -> tuple[str, dict[str, Any]]:
+    """What a write is called, as a request and in a transaction, and its parameters."""
+    parameters = condition(write)
+    if write.erase:
+        return "Delete", {"Key": items.key(write.record.id), **parameters}
+    item = items.item(write.record)
+    if write.keep_created_at and isinstance(write.condition, Exactly):
+        return "Update", _update(item, items, parameters)
+    return "Put", {"Item": item, **parameters}
 
 
 def _update(
     item: dict[str, dict[str, str]], items: Items, parameters: dict[str, Any]
 ) -> dict[str, Any]:
-    """Every attribute but the moment of creation as `item` has it; its old value is returned."""
+    """Every attribute but the moment of creation becomes as `item` has it."""
     names: dict[str, str] = {}
     values: dict[str, dict[str, str]] = {}
     stored, removed = [], []
@@ -183,7 +192,6 @@ def _update(
         "UpdateExpression": text,
         "ExpressionAttributeNames": parameters["ExpressionAttributeNames"] | names,
         "ExpressionAttributeValues": parameters["ExpressionAttributeValues"] | values,
-        "ReturnValues": "ALL_OLD",
     }
 
 

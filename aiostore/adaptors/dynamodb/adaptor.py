@@ -8,12 +8,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 from msgspec import Struct
-from msgspec.structs import replace
 
 from aiostore.adaptors.dynamodb._batches import MOST_READ, pages, read, remove, spread, together
 from aiostore.adaptors.dynamodb._connections import Connections, Endpoint
 from aiostore.adaptors.dynamodb._errors import CANCELLED, CONDITION_FAILED, code_of, translated
-from aiostore.adaptors.dynamodb._items import Items, record_of, sizes_of
+from aiostore.adaptors.dynamodb._items import Items, record_of
 from aiostore.adaptors.dynamodb._scans import Scans
 from aiostore.adaptors.dynamodb._schema import Schema
 from aiostore.adaptors.dynamodb._statements import (
@@ -23,11 +22,11 @@ from aiostore.adaptors.dynamodb._statements import (
     outcome_of,
     removal,
     request_of,
-    stored_in,
+    size_of_all,
     transaction,
 )
 from aiostore.adaptors.dynamodb._tables import Table, index_name, shape_fault
-from aiostore.conditions import decide, place_of
+from aiostore.conditions import decide
 from aiostore.errors import (
     StoreError,
     TooLargeError,
@@ -39,7 +38,6 @@ from aiostore.protocols import (
     Capabilities,
     Check,
     DocumentId,
-    Exactly,
     Outcome,
     Purge,
     Record,
@@ -94,7 +92,10 @@ class DynamoDBAdaptor:
             atomic_writes=transactions,
             max_batch=MOST_READ,
             max_atomic=100 if transactions else 0,
+            filters=frozenset({"equal", "in", "and"}),
+            filters_need_index=True,
             indexes=True,
+            indexes_lag=True,
             # Requests gain nothing by waiting for one another, but that reads travel together.
             read_lanes=8,
             write_lanes=16,
@@ -159,9 +160,8 @@ class DynamoDBAdaptor:
             )
         opened = self._open_now()
         with translated(self.name):
-            items = await self._with_dates(opened, items)
             actions, token = transaction(items, opened.items)
-            size = sizes_of(stored_in(actions))
+            size = size_of_all(actions)
             if size > _MOST_TRANSACTION_BYTES:
                 raise TooLargeError(
                     f"the transaction stores {size} bytes, and DynamoDB takes "
@@ -299,23 +299,6 @@ class DynamoDBAdaptor:
             return None
         return (await self._read(opened, [id_])).get(id_)
 
-    async def _with_dates(
-        self, opened: _Opened, items: Sequence[Write | Check]
-    ) -> Sequence[Write | Check]:
-        """With the dates that are to be kept, which a transaction neither keeps nor tells.
-
-        They are those of the version that a write is bound to, so it matters not when they are
-        read; where another stands, the write is refused.
-        """
-        keeping = [one.record.id for one in items if isinstance(one, Write) and _keeps_date(one)]
-        found = await self._read(opened, keeping) if keeping else {}
-        return [
-            replace(one, record=replace(one.record, created_at=found[place_of(one)].created_at))
-            if isinstance(one, Write) and _keeps_date(one) and place_of(one) in found
-            else one
-            for one in items
-        ]
-
     async def _purge(self, opened: _Opened, query: dict[str, Any], request: Purge) -> int:
         """How many went of one shard."""
         removed = 0
@@ -345,10 +328,6 @@ class DynamoDBAdaptor:
                 raise
             return False
         return True
-
-
-def _keeps_date(write: Write) -> bool:
-    return write.keep_created_at and isinstance(write.condition, Exactly)
 
 
 def _refusals(items: Sequence[Write | Check], error: ClientError) -> list[Outcome]:
