@@ -22,8 +22,9 @@ from aiostore.errors import (
 )
 from aiostore.filters import F
 from aiostore.limits import Limits
+from aiostore.metering import Usage, metered
 from aiostore.opening import open_store
-from aiostore.plans import Plan
+from aiostore.plans import Analysis, Plan
 from aiostore.sending import Retries
 from aiostore.store import Store
 from aiostore.transaction import Transaction
@@ -31,6 +32,7 @@ from aiostore.two_way_index import TwoWayIndex
 
 __all__ = [
     "AlreadyExistsError",
+    "Analysis",
     "BatchError",
     "ClosedError",
     "Collection",
@@ -54,6 +56,8 @@ __all__ = [
     "TwoWayIndex",
     "UnavailableError",
     "UnsupportedError",
+    "Usage",
+    "metered",
     "open_store",
 ]
 

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from aiostore.errors import UnavailableError
+from aiostore.metering import METERS
 from aiostore.protocols import DocumentId
 from aiostore.sending import copied
 
@@ -37,9 +38,10 @@ class _Call(Generic[T, A]):
         admitted: how many of the items have been let in, from the first on.
         missing: how many have no answer yet.
         ended: has a result once none is missing; is cancelled with the caller.
+        meters: what the caller is charged on (`aiostore.metering`).
     """
 
-    __slots__ = ("admitted", "answers", "ended", "ids", "items", "missing")
+    __slots__ = ("admitted", "answers", "ended", "ids", "items", "meters", "missing")
 
     def __init__(self, ids: Sequence[DocumentId], items: Sequence[T]) -> None:
         self.ids = ids
@@ -48,6 +50,7 @@ class _Call(Generic[T, A]):
         self.admitted = 0
         self.missing = len(items)
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.meters = METERS.get()
 
     def answer(self, index: int, answer: A | Exception) -> None:
         """Give the item at `index` its answer."""
@@ -175,7 +178,8 @@ class Batcher(Generic[T, A]):
         self._free -= 1
         lane = object()
         self._starting.add(lane)
-        # A lane serves many callers and outlives the one that starts it, so it has none's context.
+        # A lane serves many callers and outlives the one that starts it, so it has none's context;
+        # but for each batch it has one's meters.
         task = asyncio.get_running_loop().create_task(
             self._serve(lane), name="aiostore: batches", context=Context()
         )
@@ -226,6 +230,8 @@ class Batcher(Generic[T, A]):
         return batch
 
     async def _send(self, batch: _Batch[T, A]) -> None:
+        [(first, _), *_] = batch[0][1]
+        METERS.set(first.meters)
         answers: Sequence[A | Exception] | None = None
         try:
             answers = await self._deliver([call.items[index] for _, [(call, index), *_] in batch])
@@ -234,10 +240,10 @@ class Batcher(Generic[T, A]):
                 answers = [_abandoned() for _ in batch]
             for (id_, places), answer in zip(batch, answers, strict=True):
                 self._release(id_)
-                [(first, index), *others] = places
-                first.answer(index, answer)
-                for call, place in others:
-                    call.answer(place, copied(answer) if isinstance(answer, Exception) else answer)
+                [(call, index), *others] = places
+                call.answer(index, answer)
+                for other, place in others:
+                    other.answer(place, copied(answer) if isinstance(answer, Exception) else answer)
 
     def _release(self, id_: DocumentId) -> None:
         if self._in_order:

@@ -3,8 +3,9 @@
 import asyncio
 import inspect
 import random
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import Any, Generic, TypeVar, overload
 
@@ -19,7 +20,8 @@ from aiostore.errors import (
     UnsupportedError,
 )
 from aiostore.filters import Filter, Path
-from aiostore.plans import OrderBy, Plan, plan, query
+from aiostore.metering import metered
+from aiostore.plans import Analysis, OrderBy, Plan, query
 from aiostore.protocols import (
     Absent,
     Condition,
@@ -294,8 +296,6 @@ class Collection(Generic[T]):
             InvalidValueError: the filter, the order or the limit is none.
             UnsupportedError: it would scan and may not.
         """
-        if limit is not None:
-            _check_number(limit, "a limit", 0, None)
         answer = self._answer(
             where, prefix, order_by, limit, allow_scan=allow_scan, consistent=consistent
         )
@@ -367,11 +367,29 @@ class Collection(Generic[T]):
 
         For `page`, the limit is its size. Indexes are told as if they were made already.
         """
-        if limit is not None:
-            _check_number(limit, "a limit", 0, None)
-        asked = query(where, self._check_bound(prefix), order_by)
-        can = self._channel.adaptor.capabilities
-        return plan(asked, self._mapper.store, can, self._indexes, limit)
+        return self._answer(where, prefix, order_by, limit).plan
+
+    async def analyze(
+        self,
+        where: Filter | None = None,
+        *,
+        prefix: str = "",
+        order_by: OrderBy = (),
+        limit: int | None = None,
+        consistent: bool = True,
+    ) -> Analysis:
+        """Answer `find` with these arguments, and tell how, and what that took: EXPLAIN ANALYZE.
+
+        The documents are thrown away. Errors as for `find`.
+        """
+        answer = self._answer(where, prefix, order_by, limit, consistent=consistent)
+        documents = 0
+        began = time.perf_counter()
+        with metered() as usage:
+            async with aclosing(answer.documents()) as found:
+                async for _ in found:
+                    documents += 1
+        return Analysis(answer.plan, documents, time.perf_counter() - began, usage)
 
     async def ensure_indexes(self) -> None:
         """Make the indexes that the collection declares, and wait until they are in use.
@@ -480,6 +498,8 @@ class Collection(Generic[T]):
         allow_scan: bool = True,
         consistent: bool = True,
     ) -> Answer[T]:
+        if limit is not None:
+            _check_number(limit, "a limit", 0, None)
         asked = query(where, self._check_bound(prefix), order_by)
         return Answer(
             self._channel,

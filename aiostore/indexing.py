@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from contextvars import Context
 
 from aiostore.filters import Path, name_of
 from aiostore.sending import copied
@@ -49,7 +50,11 @@ class Indexer:
 
     def _start(self, collection: str, path: Path) -> "asyncio.Task[Exception | None]":
         name = f"aiostore: index on {name_of(path)} of {collection}"
-        task = asyncio.create_task(self._attempt(collection, path), name=name)
+        # It is for all who ask, and not part of what the first of them has asked: it has none's
+        # context, and is charged to nobody (`aiostore.metering`).
+        task = asyncio.get_running_loop().create_task(
+            self._attempt(collection, path), name=name, context=Context()
+        )
         self._tasks[collection, path] = task
         return task
 

@@ -31,6 +31,7 @@ from aiostore.filters import (
     paths_of,
 )
 from aiostore.limits import check_scalar
+from aiostore.metering import Usage
 from aiostore.protocols import Capabilities
 
 OrderBy: TypeAlias = str | Field | Order | Iterable[str | Field | Order]
@@ -111,6 +112,28 @@ class Plan:
             fields = ", ".join(map(_told, self.sorted_here))
             lines.append(f"  sorted here, after the last has been read: {fields}")
         return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What answering a query took, once; `str` tells it to a person.
+
+    Attributes:
+        plan: how it was answered.
+        documents: how many documents the answer has.
+        seconds: how long it took until the last of them was there.
+        usage: what the engine charged for it; all zero where it does not charge by the request.
+    """
+
+    plan: Plan
+    documents: int
+    seconds: float
+    usage: Usage
+
+    def __str__(self) -> str:
+        number = f"{self.documents} document{'s' * (self.documents != 1)}"
+        charged = f", {self.usage}" if self.usage != Usage() else ""
+        return f"{self.plan}\n  took {self.seconds:.3f} s for {number}{charged}"
 
 
 def query(where: object, prefix: str, order_by: OrderBy) -> Query:

@@ -45,6 +45,9 @@ class Answer(Generic[T]):
         allow_scan: whether it may walk through documents that are no part of the answer.
         consistent: if false, it may rest on older states; see `Adaptor.read`.
 
+    Attributes:
+        plan: how it is answered.
+
     Raises:
         UnsupportedError: it would have to, and may not.
     """
@@ -66,11 +69,11 @@ class Answer(Generic[T]):
         self._indexes = indexes
         self._limit = limit
         self._consistent = consistent
-        self._plan = plan(asked, mapper.store, channel.adaptor.capabilities, indexes, limit)
-        if self._plan.scans and not allow_scan:
+        self.plan = plan(asked, mapper.store, channel.adaptor.capabilities, indexes, limit)
+        if self.plan.scans and not allow_scan:
             raise UnsupportedError(
                 "the query would scan, and allow_scan is false: ask by key or prefix, or by what "
-                f"an index is declared for, or allow it; {self._plan}",
+                f"an index is declared for, or allow it; {self.plan}",
                 store=mapper.store,
                 collection=mapper.collection,
             )
@@ -185,13 +188,13 @@ class Answer(Generic[T]):
             prefix=self._query.prefix,
             start_after=start_after,
             chunk=chunk,
-            where=self._plan.pushed_down,
+            where=self.plan.pushed_down,
             order=sort,
             consistent=self._consistent,
         )
 
     def _sort_after(self, after: Place | None) -> Sort | None:
-        first = self._plan.ordered_by_engine
+        first = self.plan.ordered_by_engine
         if first is None:
             return None
         start = None if after is None else coarse_of(after.values[0])
@@ -202,7 +205,7 @@ class Answer(Generic[T]):
 
         All others go through to the end.
         """
-        if limit is None or self._plan.sorted_here or self._plan.evaluated_here is not None:
+        if limit is None or self.plan.sorted_here or self.plan.evaluated_here is not None:
             return _CHUNK
         return min(limit + _MORE, _CHUNK)
 

@@ -4,8 +4,8 @@ import aiostore
 from aiostore import errors
 
 DOCUMENTED = {
-    *("open_store", "Store", "Collection", "Document", "Page", "Plan", "F", "Limits"),
-    *("Retries", "Transaction", "TwoWayIndex"),
+    *("open_store", "Store", "Collection", "Document", "Page", "Plan", "Analysis", "F"),
+    *("Limits", "Usage", "metered", "Retries", "Transaction", "TwoWayIndex"),
 }
 
 
