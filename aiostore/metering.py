@@ -27,6 +27,20 @@ class Usage(Struct):
     write_units: float = 0.0
     throttled: int = 0
 
+    def add(
+        self,
+        *,
+        requests: int = 0,
+        read_units: float = 0.0,
+        write_units: float = 0.0,
+        throttled: int = 0,
+    ) -> None:
+        """Count this, too."""
+        self.requests += requests
+        self.read_units += read_units
+        self.write_units += write_units
+        self.throttled += throttled
+
     def __str__(self) -> str:
         parts = [_counted(self.requests, "request")]
         if self.read_units:
@@ -70,10 +84,9 @@ def charge(
 ) -> None:
     """Report what was consumed to those who meter this; for adaptors, see `Usage`."""
     for usage in METERS.get():
-        usage.requests += requests
-        usage.read_units += read_units
-        usage.write_units += write_units
-        usage.throttled += throttled
+        usage.add(
+            requests=requests, read_units=read_units, write_units=write_units, throttled=throttled
+        )
 
 
 def _counted(number: float, what: str) -> str:

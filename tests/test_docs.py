@@ -268,7 +268,7 @@ def test_the_templates_of_the_table_are_what_is_asked_for() -> None:
 def test_the_permissions_are_those_of_the_requests_that_are_sent() -> None:
     """The policy names what a service asks for, and nothing else."""
     [statement] = json_with("2012-10-17")["Statement"]
-    sent = {*_connections._METHODS, "DescribeTable", "ConditionCheckItem"}
+    sent = {*_connections.READS, *_connections.WRITES, "DescribeTable", "ConditionCheckItem"}
     # It has no permission of its own: those of what it is made of are asked for.
     assert {f"dynamodb:{one}" for one in sent - {"TransactWriteItems"}} == set(statement["Action"])
 

@@ -9,6 +9,7 @@ from dynamodb_stores import Table, place, put, record
 from msgspec.structs import replace
 from servers import DYNAMODB_ENGINES, dynamodb_server
 
+from aiostore.adaptors.dynamodb import DynamoDBAdaptor
 from aiostore.errors import (
     ConfigurationError,
     CorruptRecordError,
@@ -19,6 +20,7 @@ from aiostore.errors import (
 )
 from aiostore.filters import F
 from aiostore.keys import segment_of
+from aiostore.metering import metered
 from aiostore.opening import open_adaptor
 from aiostore.protocols import (
     Absent,
@@ -375,6 +377,40 @@ async def test_a_purge_of_nothing_asks_nothing(table: Table) -> None:
     async with table.behind_proxy() as (store, proxy):
         assert await store.adaptor.purge(Purge("users")) == 0
         assert proxy.requests == []
+
+
+async def test_what_is_consumed_is_told(table: Table) -> None:
+    """By the request, in a block, for a query, and altogether, for metrics."""
+    async with table.store() as store:
+        adaptor = store.adaptor
+        assert isinstance(adaptor, DynamoDBAdaptor)
+        opening = replace(adaptor.usage)
+        assert opening.requests >= 1
+        users = store.collection("users")
+        with metered() as writing:
+            await users.put("k", {"name": "x" * 200})
+        assert (writing.requests, writing.read_units > 0, writing.write_units) == (3, True, 2)
+        with metered() as reading:
+            await users.get("k")
+        assert (reading.requests, reading.read_units > 0, reading.write_units) == (1, True, 0)
+        analysis = await users.analyze(F.name == "y")
+        assert (analysis.documents, analysis.usage.requests) == (0, 4)
+        assert f"4 requests, {analysis.usage.read_units:g} read unit" in str(analysis)
+        parts = (opening, writing, reading, analysis.usage)
+        for name in ("requests", "read_units", "write_units"):
+            assert getattr(adaptor.usage, name) == sum(getattr(part, name) for part in parts)
+
+
+async def test_a_read_that_need_not_be_consistent_costs_half() -> None:
+    """As DynamoDB charges it, and dynalite counts it."""
+    table = Table(dynamodb_server("dynalite"))
+    async with table.store() as store:
+        users = store.collection("users")
+        await users.put("k", {"text": "x" * 7000})
+        for consistent, units in ((True, 2), (False, 1)):
+            with metered() as usage:
+                await users.get("k", consistent=consistent)
+            assert usage.read_units == units
 
 
 async def test_a_missing_table_is_told_with_what_to_do(table: Table) -> None:

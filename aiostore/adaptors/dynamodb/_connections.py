@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import cache
@@ -11,17 +11,21 @@ from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
-from botocore.exceptions import ClientError
+from botocore import xform_name
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import Loader, create_loader
 from msgspec import Struct
 
 from aiostore.adaptors.dynamodb._errors import CANCELLED, REPEATABLE, THROTTLED, code_of, translated
 from aiostore.errors import UnavailableError
+from aiostore.metering import Usage, charge
 
 _FIRST_PAUSE = 0.025  # seconds, of which a random part is waited
 _LONGEST_PAUSE = 2.0
 
-_READS = frozenset({"GetItem", "BatchGetItem", "Query", "Scan"})
+READS = frozenset({"GetItem", "BatchGetItem", "Query", "Scan"})
+WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"})
+"""Those that consume capacity; all others are about tables."""
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
@@ -55,18 +59,20 @@ class Connections:
     Args:
         endpoint: where it is.
         store: the store's name, for errors.
+        usage: is charged for every request.
     """
 
-    def __init__(self, endpoint: Endpoint, store: str) -> None:
+    def __init__(self, endpoint: Endpoint, store: str, usage: Usage | None = None) -> None:
         self._endpoint = endpoint
         self._store = store
+        self._usage = Usage() if usage is None else usage
         self._opened = AsyncExitStack()
         self._client: Any = None
 
     @property
-    def client(self) -> Any:
-        """The driver's."""
-        return self._client
+    def client(self) -> "Client":
+        """For requests as the driver takes them; they are made by `call`."""
+        return Client(self.call)
 
     async def open(self) -> None:
         """Make the client; nothing is sent."""
@@ -122,9 +128,40 @@ class Connections:
         )
 
     async def _call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        send = getattr(self._client, _METHODS[operation])
-        answer: dict[str, Any] = await send(**parameters)
+        send = getattr(self._client, xform_name(operation))
+        told = {"ReturnConsumedCapacity": "TOTAL"} if operation in READS | WRITES else {}
+        try:
+            answer: dict[str, Any] = await send(**parameters, **told)
+        except ClientError as error:
+            self._charge(throttled=int(is_throttled(error)))
+            raise
+        except BotoCoreError:
+            self._charge()
+            raise
+        units = _units(answer.get("ConsumedCapacity"))
+        if operation in READS:
+            self._charge(read_units=units)
+        else:
+            self._charge(write_units=units)
         return answer
+
+    def _charge(
+        self, *, read_units: float = 0.0, write_units: float = 0.0, throttled: int = 0
+    ) -> None:
+        """One request more."""
+        for charged in (charge, self._usage.add):
+            charged(requests=1, read_units=read_units, write_units=write_units, throttled=throttled)
+
+
+class Client:
+    """Requests by their Python names: `await client.get_item(TableName=…)`."""
+
+    def __init__(self, call: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]) -> None:
+        self._call = call
+
+    def __getattr__(self, method: str) -> Callable[..., Awaitable[dict[str, Any]]]:
+        operation = "".join(word.capitalize() for word in method.split("_"))
+        return lambda **parameters: self._call(operation, parameters)
 
 
 class Backoff:
@@ -189,16 +226,3 @@ def _units(consumed: Any) -> float:
         return 0.0
     parts = consumed if isinstance(consumed, list) else [consumed]
     return sum(float(part.get("CapacityUnits", 0)) for part in parts)
-
-
-_METHODS = {
-    "BatchGetItem": "batch_get_item",
-    "BatchWriteItem": "batch_write_item",
-    "DeleteItem": "delete_item",
-    "GetItem": "get_item",
-    "PutItem": "put_item",
-    "Query": "query",
-    "Scan": "scan",
-    "TransactWriteItems": "transact_write_items",
-    "UpdateItem": "update_item",
-}

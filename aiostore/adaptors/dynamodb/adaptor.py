@@ -34,6 +34,7 @@ from aiostore.errors import (
     UnsupportedError,
 )
 from aiostore.filters import Path
+from aiostore.metering import Usage
 from aiostore.protocols import (
     Capabilities,
     Check,
@@ -72,6 +73,10 @@ class DynamoDBAdaptor:
         endpoint: where it is.
         create: make it if it is missing.
         transactions: whether the server has them. AWS has.
+
+    Attributes:
+        usage: all requests since this object was made, and what they consumed, for metrics. Of
+            those that it refuses DynamoDB tells nothing, though it charges for failed conditions.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class DynamoDBAdaptor:
             read_lanes=8,
             write_lanes=16,
         )
+        self.usage = Usage()
         self._opened: _Opened | None = None
         self._connections: Connections | None = None
 
@@ -112,7 +118,7 @@ class DynamoDBAdaptor:
         return self._capabilities
 
     async def open(self) -> None:
-        self._connections = connections = Connections(self._endpoint, self.name)
+        self._connections = connections = Connections(self._endpoint, self.name, self.usage)
         await connections.open()
         schema = Schema(connections, self._table, create=self._create)
         with translated(self.name):
