@@ -90,11 +90,13 @@ class Request:
         operation: such as `PutItem`.
         body: what it asks for.
         word: what went wrong with it.
+        signed: its header `Authorization`, which names the access key and the region.
     """
 
     operation: str
     body: dict[str, Any]
     word: str
+    signed: str = ""
 
 
 @dataclass
@@ -207,7 +209,8 @@ class FaultProxy:
         operation = received.headers["X-Amz-Target"].rpartition(".")[2]
         raw = await received.read()
         fault = self._fault(operation)
-        self.requests.append(Request(operation, json.loads(raw), fault.word))
+        signed = received.headers.get("Authorization", "")
+        self.requests.append(Request(operation, json.loads(raw), fault.word, signed))
         headers = {
             name: value
             for name, value in received.headers.items()

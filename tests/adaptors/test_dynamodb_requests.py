@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from dynamodb_proxy import FaultProxy
 from dynamodb_stores import Table, place, put, record
 from msgspec.structs import replace
 from servers import DYNAMODB_ENGINES, dynamodb_server
@@ -614,3 +617,27 @@ async def made(table: Table) -> None:
     """Wait until a table can be used."""
     waiter = table.server.client.get_waiter("table_exists")
     await asyncio.to_thread(waiter.wait, TableName=table.name, WaiterConfig={"Delay": 1})
+
+
+async def test_credentials_and_region_are_found_as_by_every_client(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here in the files of a profile, which are not read on the event loop."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for variable, name, text in (
+        ("AWS_CONFIG_FILE", "config", "[profile tests]\nregion = ap-south-2\n"),
+        (
+            "AWS_SHARED_CREDENTIALS_FILE",
+            "credentials",
+            "[tests]\naws_access_key_id = somebody\naws_secret_access_key = knows\n",
+        ),
+    ):
+        (tmp_path / name).write_text(text)
+        monkeypatch.setenv(variable, str(tmp_path / name))
+    url = re.sub("&?region=[^&]*", "", table.url)
+    async with FaultProxy(table.server.endpoint) as proxy:
+        url = url.replace(f"{table.server.endpoint}", proxy.url)
+        async with Store(open_adaptor(f"{url}&profile=tests")) as store:
+            await store.collection("users").put("k", {})
+        assert re.search(r"Credential=somebody/\d+/ap-south-2/", proxy.requests[0].signed)

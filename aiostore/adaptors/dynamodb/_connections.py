@@ -12,7 +12,7 @@ from typing import Any
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore import xform_name
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.loaders import Loader, create_loader
 from msgspec import Struct
 
@@ -207,11 +207,17 @@ def _codes(error: ClientError) -> Sequence[str]:
 
 
 def _session(endpoint: Endpoint) -> AioSession:
-    """A session that has read its configuration, which are files."""
+    """A session that has read its configuration and found credentials, which may be in files.
+
+    Raises:
+        NoCredentialsError: there are none.
+    """
     session = AioSession(profile=endpoint.profile)
     session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     session.get_scoped_config()
     session.get_default_client_config()
+    if asyncio.run(session.get_credentials()) is None:
+        raise NoCredentialsError
     return session
 
 
