@@ -159,6 +159,11 @@ class FaultProxy:
         """How many requests of each operation came."""
         return Counter(each.operation for each in self.requests)
 
+    @property
+    def connections(self) -> int:
+        """How many connections of clients are open."""
+        return len(self._web.connections)
+
     def script(self, operation: str, *words: str) -> None:
         """Append a fault for each word: what the next requests of the operation meet in turn."""
         self.faults += [Fault(operation, word) for word in words]
@@ -202,6 +207,8 @@ class FaultProxy:
             event.set()
         assert self._listening is not None
         self._listening.close()
+        for connection in self._web.connections:
+            connection.close()  # once it is idle, whether or not its client has gone
         await self._web.shutdown()
         await self._upstream.close()
 

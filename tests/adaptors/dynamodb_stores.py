@@ -1,8 +1,9 @@
 """DynamoDB stores of the tests: opened for a while, and watched from behind."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from dynamodb_proxy import FaultProxy
@@ -11,10 +12,13 @@ from dynamodb_servers import DynamoDBServer
 from aiostore.adaptors.dynamodb import DynamoDBAdaptor
 from aiostore.opening import open_adaptor
 from aiostore.protocols import DocumentId, Newer, Record, Write
+from aiostore.sending import Retries
 from aiostore.store import Store
 from aiostore.versions import VersionClock
 
 CLOCK = VersionClock()
+AT_ONCE = Retries(first_pause=timedelta(0), longest_pause=timedelta(0))
+"""The store's own repetitions, without pauses."""
 
 
 def place(key: str) -> DocumentId:
@@ -49,10 +53,7 @@ class Table:
 
     def adaptor(self, **options: object) -> DynamoDBAdaptor:
         """An adaptor, not yet open, with further options."""
-        url = "&".join([self.url, *(f"{name}={value}" for name, value in options.items())])
-        adaptor = open_adaptor(url)
-        assert isinstance(adaptor, DynamoDBAdaptor)
-        return adaptor
+        return _adaptor(self.url, options)
 
     @asynccontextmanager
     async def opened(self, **options: object) -> AsyncIterator[DynamoDBAdaptor]:
@@ -75,10 +76,17 @@ class Table:
         """A store whose requests go through a proxy; what it asks when it opens is forgotten."""
         async with (
             FaultProxy(self.server.endpoint) as proxy,
-            Store(self._through(proxy, **options)) as store,
+            Store(self.adaptor_at(proxy.url, **options), retries=AT_ONCE) as store,
         ):
             proxy.requests.clear()
             yield store, proxy
+
+    def adaptor_at(self, endpoint: str, **options: object) -> DynamoDBAdaptor:
+        """An adaptor, not yet open, whose requests go to another endpoint than the server's."""
+        own = f"endpoint_url={self.server.endpoint}"
+        url = self.url.replace(own, f"endpoint_url={endpoint}")
+        assert url != self.url
+        return _adaptor(url, options)
 
     async def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """The answer to a request behind the adaptor's back, such as `get_item`."""
@@ -92,11 +100,8 @@ class Table:
         answer = await self.call("get_item", Key=key, ConsistentRead=True)
         return answer.get("Item")
 
-    def _through(self, proxy: FaultProxy, **options: object) -> DynamoDBAdaptor:
-        own = f"endpoint_url={self.server.endpoint}"
-        url = self.url.replace(own, f"endpoint_url={proxy.url}")
-        assert url != self.url
-        parts = [url, *(f"{name}={value}" for name, value in options.items())]
-        adaptor = open_adaptor("&".join(parts))
-        assert isinstance(adaptor, DynamoDBAdaptor)
-        return adaptor
+
+def _adaptor(url: str, options: Mapping[str, object]) -> DynamoDBAdaptor:
+    adaptor = open_adaptor("&".join([url, *(f"{name}={each}" for name, each in options.items())]))
+    assert isinstance(adaptor, DynamoDBAdaptor)
+    return adaptor

@@ -3,21 +3,34 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from binascii import crc32
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore import xform_name
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ChecksumError,
+    ClientError,
+    NoCredentialsError,
+)
 from botocore.loaders import Loader, create_loader
 from msgspec import Struct
 
-from aiostore.adaptors.dynamodb._errors import CANCELLED, REPEATABLE, THROTTLED, code_of, translated
-from aiostore.errors import UnavailableError
+from aiostore.adaptors.dynamodb._errors import (
+    UNUSABLE,
+    ForeignAnswerError,
+    is_repeatable,
+    is_throttled,
+    translated,
+)
+from aiostore.errors import ConfigurationError, UnavailableError
 from aiostore.metering import Usage, charge
 
 _FIRST_PAUSE = 0.025  # seconds, of which a random part is waited
@@ -42,6 +55,9 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         read_timeout: for an answer.
         throttle_patience: how long requests are sent again that were refused because the table's
             capacity was used up, or because a transaction was at work on the item.
+
+    Raises:
+        ConfigurationError: the URL is none of a server.
     """
 
     region: str | None = None
@@ -51,6 +67,13 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     connect_timeout: timedelta = timedelta(seconds=5)
     read_timeout: timedelta = timedelta(seconds=10)
     throttle_patience: timedelta = timedelta(seconds=10)
+
+    def __post_init__(self) -> None:
+        if self.url is not None and not _is_of_a_server(self.url):  # untold: it may hold a secret
+            raise ConfigurationError(
+                "endpoint_url is the URL of a server, http://127.0.0.1:8000 or https://…, without "
+                "credentials: those are set up as for any AWS client"
+            )
 
 
 class Connections:
@@ -76,26 +99,34 @@ class Connections:
 
     async def open(self) -> None:
         """Make the client; nothing is sent."""
+        try:
+            with translated(self._store, UNUSABLE):
+                await self._make_client()
+        except ValueError as error:  # of what the configuration says, such as AWS_ENDPOINT_URL
+            kind, advice = UNUSABLE
+            raise kind(f"{advice}: {error}", store=self._store) from error
+
+    async def _make_client(self) -> None:
         endpoint = self._endpoint
-        with translated(self._store):
-            session = await asyncio.to_thread(_session, endpoint)
-            self._client = await self._opened.enter_async_context(
-                session.create_client(
-                    "dynamodb",
-                    region_name=endpoint.region,
-                    endpoint_url=endpoint.url,
-                    config=AioConfig(
-                        connect_timeout=endpoint.connect_timeout.total_seconds(),
-                        read_timeout=endpoint.read_timeout.total_seconds(),
-                        max_pool_connections=endpoint.connections,
-                        # Requests are repeated here and in `aiostore.sending`, and nowhere else.
-                        retries={"total_max_attempts": 1, "mode": "standard"},
-                        parameter_validation=False,
-                        tcp_keepalive=True,
-                        warm_up_loader_caches=True,
-                    ),
-                )
+        session = await asyncio.to_thread(_session, endpoint)
+        self._client = await self._opened.enter_async_context(
+            session.create_client(
+                "dynamodb",
+                region_name=endpoint.region,
+                endpoint_url=endpoint.url,
+                config=AioConfig(
+                    connect_timeout=endpoint.connect_timeout.total_seconds(),
+                    read_timeout=endpoint.read_timeout.total_seconds(),
+                    max_pool_connections=endpoint.connections,
+                    # Requests are repeated here and in `aiostore.sending`, and nowhere else.
+                    retries={"total_max_attempts": 1, "mode": "standard"},
+                    parameter_validation=False,
+                    tcp_keepalive=True,
+                    warm_up_loader_caches=True,
+                ),
             )
+        )
+        self._client.meta.events.register("before-parse.dynamodb", _check_answer)
 
     async def aclose(self) -> None:
         """Close the client and its connections. Idempotent."""
@@ -188,24 +219,6 @@ class Backoff:
         return True
 
 
-def is_repeatable(error: ClientError) -> bool:
-    """Whether nothing was done, and may be done if it is sent again."""
-    return any(code in REPEATABLE for code in _codes(error))
-
-
-def is_throttled(error: ClientError) -> bool:
-    """Whether it was refused because there were too many requests."""
-    return any(code in THROTTLED for code in _codes(error))
-
-
-def _codes(error: ClientError) -> Sequence[str]:
-    """The error's code; of a cancelled transaction those of its items."""
-    code = code_of(error)
-    if code != CANCELLED:
-        return [code]
-    return [reason.get("Code", "") for reason in error.response.get("CancellationReasons", ())]
-
-
 def _session(endpoint: Endpoint) -> AioSession:
     """A session that has read its configuration and found credentials, which may be in files.
 
@@ -219,6 +232,27 @@ def _session(endpoint: Endpoint) -> AioSession:
     if asyncio.run(session.get_credentials()) is None:
         raise NoCredentialsError
     return session
+
+
+def _is_of_a_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+
+
+def _check_answer(response_dict: dict[str, Any], **_: object) -> None:
+    """See that an answer is one; the driver would take what it cannot read for an empty one."""
+    body: bytes = response_dict["body"]
+    expected, found = response_dict["headers"].get("x-amz-crc32"), str(crc32(body))
+    if expected is not None and expected != found:
+        raise ChecksumError(
+            checksum_type="crc32", expected_checksum=expected, actual_checksum=found
+        )
+    is_object = body.startswith(b"{") and body.rstrip().endswith(b"}")
+    if response_dict["status_code"] < 300 and not is_object:
+        raise ForeignAnswerError(beginning=body[:80].decode(errors="replace"))
 
 
 @cache

@@ -23,8 +23,14 @@ THROTTLED = frozenset(
 )
 """Nothing was done, for there were too many requests."""
 
-CONTENTION = frozenset({"TransactionConflict", "TransactionConflictException"})
-"""Nothing was done, for a transaction was at work on the item."""
+CONTENTION = frozenset(
+    {
+        "ReplicatedWriteConflictException",  # of a global table that is strongly consistent
+        "TransactionConflict",  # as a reason of a cancelled transaction
+        "TransactionConflictException",
+    }
+)
+"""Nothing was done, for another request was at work on the item."""
 
 REPEATABLE = THROTTLED | CONTENTION | {"TransactionInProgressException"}
 """Codes of requests that are to be sent again."""
@@ -43,6 +49,7 @@ _UNKNOWN_KEY: Meaning = (
     "the credentials are not known here: check the access key, the profile and the region",
 )
 _EXPIRED: Meaning = (ConfigurationError, "the credentials have expired: renew them")
+_SESSION_OVER: Meaning = (ConfigurationError, "there are no credentials: log in to AWS again")
 _SIGNATURE: Meaning = (
     ConfigurationError,
     "the signature was refused: check the secret key, and this machine's clock",
@@ -55,6 +62,15 @@ _BUSY: Meaning = (
     UnavailableError,
     "the table's capacity is used up, or one partition's: raise it, or spread the load",
 )
+
+_FAILED: Meaning = (UnavailableError, "the server failed")
+_NOT_DYNAMODB: Meaning = (
+    ConfigurationError,
+    "what answers there is no DynamoDB: check endpoint_url",
+)
+
+_AWAY: Meaning = (UnavailableError, "the server cannot be reached, or went away")
+UNUSABLE: Meaning = (ConfigurationError, "the AWS configuration cannot be used")
 
 _MEANINGS: dict[str, Meaning] = {
     **dict.fromkeys(THROTTLED, _BUSY),
@@ -78,51 +94,76 @@ _MEANINGS: dict[str, Meaning] = {
     "ExpiredTokenException": _EXPIRED,
     "RequestExpired": _EXPIRED,
     NO_TABLE: _MISSING,
-    "InternalServerError": (UnavailableError, "the server failed"),
+    "InternalServerError": _FAILED,
     "ServiceUnavailable": (UnavailableError, "the service is not available"),
 }
 
+
+class ForeignAnswerError(BotoCoreError):  # type: ignore[misc]  # published without types
+    """An answer that is none of DynamoDB's."""
+
+    fmt = "it answers {beginning!r}"
+
+
 _LOCAL: dict[str, Meaning] = {
+    "ChecksumError": (UnavailableError, "the answer was damaged on its way"),
+    "ForeignAnswerError": (UnavailableError, _NOT_DYNAMODB[1]),
     "NoCredentialsError": (
         ConfigurationError,
         "there are no credentials: set them up as for any AWS client (environment, profile, role)",
     ),
     "PartialCredentialsError": (ConfigurationError, "the credentials are incomplete"),
     "CredentialRetrievalError": (UnavailableError, "the credentials could not be fetched"),
+    "LoginError": _SESSION_OVER,
+    "SSOError": _SESSION_OVER,
+    "TokenRetrievalError": _SESSION_OVER,
     "ProfileNotFound": (ConfigurationError, "there is no such profile in the AWS configuration"),
     "NoRegionError": (
         ConfigurationError,
         "no region is set: name it in the URL, ?region=…, or in AWS_DEFAULT_REGION",
     ),
-    "InvalidRegionError": (ConfigurationError, "the region is none"),
+    "InvalidRegionError": (ConfigurationError, "there is no such region"),
     "ConfigParseError": (ConfigurationError, "the AWS configuration cannot be read"),
-    "SSLError": (ConfigurationError, "the server's certificate is not trusted"),
+    "SSLError": (
+        ConfigurationError,
+        "no secure connection can be made: check endpoint_url, and whose certificates are trusted",
+    ),
 }
-"""Of what the driver finds out by itself, before or instead of a request."""
+"""Of what the driver finds out by itself, before or instead of a request: an error, or its kind."""
 
-_CONFIDING = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch"})
+_CONFIDING = frozenset(
+    {"IncompleteSignature", "InvalidSignatureException", "SignatureDoesNotMatch"}
+)
 """The messages of these repeat the request's headers, a session's token among them."""
+
+_MOST_TOLD = 500
+"""Characters of a message: what is no DynamoDB answers with whole pages."""
 
 
 @contextmanager
-def translated(store: str) -> Iterator[None]:
-    """Errors of the driver become the library's, by their codes."""
+def translated(store: str, unknown: Meaning = _AWAY) -> Iterator[None]:
+    """Errors of the driver become the library's, by their codes.
+
+    Args:
+        store: the store's name.
+        unknown: what it means when the driver itself fails in a way that has no meaning here.
+    """
     try:
         yield
     except ClientError as error:
-        code = code_of(error)
-        kind, advice = _meaning(error, code)
-        told = "" if code in _CONFIDING else error.response["Error"].get("Message") or ""
-        raised = kind(f"{advice}: {told}" if told else advice, store=store)
-        raise raised from (None if code in _CONFIDING else error)
+        confiding = code_of(error) in _CONFIDING
+        kind, advice = _meaning(error)
+        message = "" if confiding else error.response["Error"].get("Message") or ""
+        told = " ".join(message.split())
+        raised = kind(f"{advice}: {told:.{_MOST_TOLD}}" if told else advice, store=store)
+        raise raised from (None if confiding else error)
     except BotoCoreError as error:
-        kind, advice = _LOCAL.get(
-            type(error).__name__, (UnavailableError, "the server cannot be reached, or went away")
-        )
+        kinds = [_LOCAL[each.__name__] for each in type(error).__mro__ if each.__name__ in _LOCAL]
+        kind, advice = [*kinds, unknown][0]
         raise kind(f"{advice}: {error}", store=store) from error
     except (TimeoutError, OSError) as error:  # aiohttp's are among them
-        advice = "the server cannot be reached, or went away"
-        raise UnavailableError(f"{advice}: {error}", store=store) from error
+        kind, advice = unknown
+        raise kind(f"{advice}: {error}", store=store) from error
 
 
 def code_of(error: ClientError) -> str:
@@ -130,11 +171,39 @@ def code_of(error: ClientError) -> str:
     return str(error.response["Error"].get("Code", ""))
 
 
-def _meaning(error: ClientError, code: str) -> Meaning:
-    found = _MEANINGS.get(code)
-    if found is not None:
-        return found
+def hindrances_of(error: ClientError) -> list[str]:
+    """The code that an error carries; of a cancelled transaction those that hindered its items.
+
+    Conditions that failed are left out there, unless nothing else has hindered it: they count when
+    it is decided.
+    """
+    if code_of(error) != CANCELLED:
+        return [code_of(error)]
+    reasons = error.response.get("CancellationReasons", ())
+    codes = [reason["Code"] for reason in reasons if reason.get("Code", "None") != "None"]
+    return [code for code in codes if code not in CONDITION_FAILED] or codes
+
+
+def is_repeatable(error: ClientError) -> bool:
+    """Whether nothing was done, and may be done if it is sent again."""
+    codes = hindrances_of(error)
+    return bool(codes) and REPEATABLE.issuperset(codes)
+
+
+def is_throttled(error: ClientError) -> bool:
+    """Whether it was refused because there were too many requests."""
+    return not THROTTLED.isdisjoint(hindrances_of(error))
+
+
+def _meaning(error: ClientError) -> Meaning:
+    codes = hindrances_of(error)
+    code = codes[0] if is_repeatable(error) else code_of(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    known = _MEANINGS.get(code)
+    if known is not None and (status < 500 or known[0] is UnavailableError):
+        return known
     if status >= 500:  # whatever it is called, the server does not say that nothing was done
-        return UnavailableError, "the server failed"
+        return _FAILED
+    if code_of(error).isdecimal():  # the driver's, for an answer without one
+        return _NOT_DYNAMODB
     return StoreError, "DynamoDB refused"

@@ -11,7 +11,13 @@ from msgspec import Struct
 
 from aiostore.adaptors.dynamodb._batches import MOST_READ, pages, read, remove, spread, together
 from aiostore.adaptors.dynamodb._connections import Connections, Endpoint
-from aiostore.adaptors.dynamodb._errors import CANCELLED, CONDITION_FAILED, code_of, translated
+from aiostore.adaptors.dynamodb._errors import (
+    CANCELLED,
+    CONDITION_FAILED,
+    code_of,
+    hindrances_of,
+    translated,
+)
 from aiostore.adaptors.dynamodb._items import Items, record_of
 from aiostore.adaptors.dynamodb._scans import Scans
 from aiostore.adaptors.dynamodb._schema import Schema
@@ -338,15 +344,14 @@ class DynamoDBAdaptor:
 
 def _refusals(items: Sequence[Write | Check], error: ClientError) -> list[Outcome]:
     """The outcomes of a transaction that was cancelled because of conditions; or the error."""
-    reasons = error.response.get("CancellationReasons", ())
-    codes = {reason.get("Code", "None") for reason in reasons} - {"None"}
-    if code_of(error) != CANCELLED or not codes or codes - CONDITION_FAILED:
+    codes = hindrances_of(error)
+    if code_of(error) != CANCELLED or not codes or not CONDITION_FAILED.issuperset(codes):
         raise error
     return [
         Outcome(applied=True, record=item.record if isinstance(item, Write) else None)
         if reason.get("Code", "None") == "None"
         else Outcome(applied=False, record=_item_of(reason))
-        for item, reason in zip(items, reasons, strict=True)
+        for item, reason in zip(items, error.response["CancellationReasons"], strict=True)
     ]
 
 
