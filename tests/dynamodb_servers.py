@@ -75,9 +75,13 @@ class DynamoDBServer(Server):
         query = urlencode(self._options | options, safe=":/,")
         return urlsplit(self.url)._replace(netloc=table, query=query).geturl()
 
+    def name_of(self, url: str) -> str:
+        """The table of a store of this server, as the URL names it."""
+        return urlsplit(url).netloc
+
     def table_of(self, url: str) -> str:
-        """The table of a store of this server, as the server knows it."""
-        return self._options.get("prefix", "") + urlsplit(url).netloc
+        """Likewise, as the server knows it."""
+        return self._options.get("prefix", "") + self.name_of(url)
 
     def lend(self) -> Lent:
         """The URL of a store in a table that does not exist yet; four shards keep scans quick."""

@@ -94,9 +94,11 @@ def private_server(
 
 
 @contextmanager
-def private_dynamodb(name: str, *, durable: bool = True) -> Iterator[LocalDynamoDB]:
+def private_dynamodb(
+    name: str, *, durable: bool = True, options: Sequence[str] = ()
+) -> Iterator[LocalDynamoDB]:
     """Likewise, of one of `DYNAMODB_ENGINES`."""
-    with private_process(name, durable=durable) as started:
+    with private_process(name, durable=durable, options=options) as started:
         assert isinstance(started, LocalDynamoDB)
         yield started
 
