@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from dynamodb_harnesses import dynamodb_harness, dynamodb_makes
+from servers import DYNAMODB_ENGINES, LOCAL_SERVERS
 from sql_harnesses import sql_harness, sql_makes
 
 from aiostore.adaptors.files import FileAdaptor
@@ -44,12 +46,14 @@ ENGINES: dict[str, Callable[[Path], Make]] = {
     "sqlite": sqlite,
     "postgresql": sql_makes("postgresql"),
     "mariadb": sql_makes("mariadb"),
+    "dynamodb": dynamodb_makes("dynamodb"),
+    "dynalite": dynamodb_makes("dynalite"),
 }
 
-ATOMIC = [name for name in ENGINES if name != "file"]
+ATOMIC = [name for name in ENGINES if name not in ("file", "dynalite")]
 """Those with atomic writes; told without starting a server."""
 
-SERVED = ("postgresql", "mariadb")
+SERVED = tuple(LOCAL_SERVERS)
 """Those that are servers."""
 
 
@@ -64,6 +68,8 @@ def harness_of(stack: str, folder: Path) -> Harness:
 
 def engine_harness(engine: str, folder: Path) -> Harness:
     """A harness over one engine, which looks behind its back without the adaptor."""
+    if engine in DYNAMODB_ENGINES:
+        return dynamodb_harness(engine)
     if engine in SERVED:
         return sql_harness(engine, "statement_timeout=0.1")
     make = ENGINES[engine](folder)

@@ -11,14 +11,16 @@ from aiostore.testing.plugin import Conformance
 FAULTY = ["faulty(none)-over-memory", "faulty(none)-over-sqlite", "faulty(slow)-over-memory"]
 
 # All nine pairs of the embedded engines: they are quick, and have found mistakes before. Of those
-# with servers not all sixteen: a pair shows what its two sides do to each other in time, not what
-# each does alone. So each server is current twice and target twice, with the other one and with an
-# embedded engine on the other side.
+# with servers not all: a pair shows what its two sides do to each other in time, not what each does
+# alone. So each server is current twice and target twice, with one of its kind, an embedded engine
+# or one of another kind on the other side.
 EMBEDDED = [name for name in ENGINES if name not in SERVED]
 PAIRS = [
     *((current, target) for current in EMBEDDED for target in EMBEDDED),
     *(("sqlite", "postgresql"), ("postgresql", "mariadb"), ("mariadb", "file")),
     *(("file", "mariadb"), ("mariadb", "postgresql"), ("postgresql", "sqlite")),
+    *(("sqlite", "dynamodb"), ("dynamodb", "dynalite"), ("dynalite", "file")),
+    *(("dynamodb", "postgresql"), ("dynalite", "dynamodb"), ("mariadb", "dynalite")),
 ]
 STACKS = [*ENGINES, *(f"{current}-to-{target}" for current, target in PAIRS), *FAULTY]
 

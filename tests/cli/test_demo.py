@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from harnesses import SERVED
 from msgspec.structs import replace
-from servers import server
+from servers import shared_server
 
 from aiostore.cli import main
 from aiostore.cli.demo import plans
@@ -67,7 +67,7 @@ def demo(capsys: pytest.CaptureFixture[str]) -> Demo:
 
 def option_of(kind: str) -> str:
     """What the demo is told for a kind of store: for a server's, an empty database of it."""
-    return server(kind).fresh() if kind in SERVED else kind
+    return shared_server(kind).fresh() if kind in SERVED else kind
 
 
 async def contents(url: str) -> dict[str, int]:
