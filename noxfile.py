@@ -75,7 +75,7 @@ def engines(session: nox.Session) -> None:
     """Real database servers for work by hand, until Ctrl-C: `nox -s engines -- up`.
 
     Prints their URLs, and the lines by which tests use them. They listen on this machine alone;
-    `-- up --keep FOLDER` keeps their data and ports for the next time.
+    `-- up --keep FOLDER` keeps their ports for the next time, and their data, but those of moto.
     """
     install(session, "test")
     arguments = session.posargs or ["up"]
@@ -89,5 +89,5 @@ def engines(session: nox.Session) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """A live migration of real data; arguments go to `aiostore demo`."""
-    session.install(".[demo,postgresql,mariadb]")
+    session.install(".[demo,dynamodb,mariadb,postgresql]")
     session.run("aiostore", "demo", *session.posargs)
