@@ -24,11 +24,11 @@ MANY = int(os.environ.get("AIOSTORE_SOAK_HISTORIES", "200"))
 SHARE = 4  # of these, every fourth is done where there is a server, which is slower
 SEED = os.environ.get("AIOSTORE_SOAK_SEED")
 STACKS = [
-    *("memory", "file", "sqlite", "postgresql", "mariadb"),
+    *("memory", "file", "sqlite", "postgresql", "mariadb", "dynamodb", "dynalite"),
     *("memory-to-memory", "file-to-sqlite", "sqlite-to-postgresql"),
-    *("postgresql-to-mariadb", "mariadb-to-sqlite"),
+    *("postgresql-to-mariadb", "mariadb-to-dynamodb", "dynalite-to-sqlite"),
 ]
-SHARED = ["sqlite", "postgresql", "mariadb"]  # several stores may have the same data open
+SHARED = ["sqlite", "postgresql", "mariadb", "dynamodb", "dynalite"]  # several stores may have the same data open
 
 
 RUNS = [

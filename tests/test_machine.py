@@ -20,9 +20,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from aiostore.testing.machine import machine_for
 
 STACKS = [
-    *("memory", "file", "sqlite", "postgresql", "mariadb"),
+    *("memory", "file", "sqlite", "postgresql", "mariadb", "dynamodb", "dynalite"),
     *("memory-to-memory", "file-to-sqlite", "sqlite-to-postgresql"),
-    *("postgresql-to-mariadb", "mariadb-to-sqlite"),
+    *("postgresql-to-mariadb", "mariadb-to-dynamodb", "dynalite-to-sqlite"),
 ]
 FEW, FEWER = 20, 5
 SHARE = 4  # of a soak's examples, every fourth is done where there is a server, which is slower
