@@ -31,7 +31,7 @@ from aiostore.testing.strategies import ODD_NAMES, PLAIN_NAMES, documents, filte
 
 STACKS = [
     *("memory", "file", "sqlite", "postgresql", "mariadb"),
-    *("memory-to-file", "sqlite-to-memory", "postgresql-to-mariadb"),
+    *("dynalite", "memory-to-file", "sqlite-to-memory", "postgresql-to-mariadb"),
 ]
 PATHS = st.lists(st.sampled_from(PLAIN_NAMES + ODD_NAMES), min_size=1, max_size=2).map(tuple)
 ORDERS = st.lists(st.builds(Order, PATHS, st.booleans()), max_size=2)
