@@ -261,7 +261,10 @@ class FaultProxy:
             return None
         if fault.word == "partial" and operation in _LEFT:
             done, left = _parted(operation, json.loads(body), fault.keep)
-            answer = await self._send(json.dumps(done).encode(), headers)
+            if done["RequestItems"]:
+                answer = await self._send(json.dumps(done).encode(), headers)
+            else:  # which no server takes
+                answer = Answer(200, b'{"Responses": {}}')
             return None if answer is None else _with_left(operation, answer, left)
         answer = await self._send(body, headers)
         return None if answer is None else await self._passed_on(fault, answer)

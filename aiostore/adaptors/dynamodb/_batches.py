@@ -23,15 +23,25 @@ _AT_ONCE = 16
 
 
 async def together(calls: Iterable[Awaitable[R]]) -> list[R]:
-    """What they return, in order; the first error cancels the others."""
+    """What they return, in order; the first error cancels the others.
+
+    A cancellation outweighs an error of the same moment. `asyncio.gather` would lose it, and so
+    would a `TaskGroup` up to CPython 3.12, which also leaves one of its own on the task.
+    """
+    tasks = [asyncio.ensure_future(call) for call in calls]
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_awaited(call)) for call in calls]
-    except BaseExceptionGroup as errors:
-        error = errors.exceptions[0]
-    else:
-        return [task.result() for task in tasks]
-    raise error
+        if tasks:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        if not all(task.done() for task in tasks):
+            await asyncio.wait(tasks)
+        errors = [task.exception() for task in tasks if not task.cancelled()]
+    for error in errors:
+        if error is not None:
+            raise error
+    return [task.result() for task in tasks]
 
 
 async def spread(call: Callable[[T], Awaitable[R]], arguments: Iterable[T]) -> list[R]:
@@ -70,11 +80,12 @@ async def read(
     }
     backoff = connections.backoff()
     while left:
+        before = len(left[table]["Keys"])
         answer = await connections.call("BatchGetItem", {"RequestItems": left})
-        got = answer["Responses"].get(table, [])
-        found |= {id_of(item): record_of(item) for item in got}
+        found |= {id_of(item): record_of(item) for item in answer["Responses"].get(table, [])}
         left = answer.get("UnprocessedKeys")
-        if left and not got and not await backoff.pause():
+        # Those that are missing have been read, too.
+        if left and len(left[table]["Keys"]) == before and not await backoff.pause():
             raise connections.busy()
     return found
 
@@ -90,10 +101,10 @@ async def _remove(connections: Connections, table: str, keys: Sequence[Item]) ->
     left: Any = {table: [{"DeleteRequest": {"Key": key}} for key in keys]}
     backoff = connections.backoff()
     while left:
-        before = sum(map(len, left.values()))
+        before = len(left[table])
         answer = await connections.call("BatchWriteItem", {"RequestItems": left})
         left = answer.get("UnprocessedItems")
-        if left and sum(map(len, left.values())) == before and not await backoff.pause():
+        if left and len(left[table]) == before and not await backoff.pause():
             raise connections.busy()
 
 
@@ -109,7 +120,3 @@ async def pages(
         start = answer.get("LastEvaluatedKey")
         if not start:
             return
-
-
-async def _awaited(call: Awaitable[R]) -> R:
-    return await call

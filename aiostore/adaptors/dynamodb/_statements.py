@@ -77,8 +77,10 @@ def transaction(
     actions = [_action(part, items) for part in parts]
     if all(isinstance(part, Check) for part in parts):
         return actions, None
-    # Of the same content, which holds versions that no other writer makes.
-    digest = hashlib.sha256(msgspec.json.encode(actions, order="deterministic"))
+    # Of the same content and the same versions, which no other writer makes: those of erasures,
+    # too, of which two may be alike else, and of two alike DynamoDB would do one and grant both.
+    versions = [part.record.version for part in parts if isinstance(part, Write)]
+    digest = hashlib.sha256(msgspec.json.encode([actions, versions], order="deterministic"))
     return actions, digest.hexdigest()[:36]
 
 
