@@ -56,7 +56,7 @@ class Fault:
         word: see the module.
         times: with how many requests; `ALWAYS` for all that come.
         code: of an error.
-        status: likewise; from 500 on the server does not say that nothing was done.
+        status: likewise; that which the code has by itself, if it is None.
         details: likewise: further members of the answer, such as `CancellationReasons`.
         keep: how many of a batch are done.
         until: for what it waits.
@@ -67,7 +67,7 @@ class Fault:
     word: str
     times: int = 1
     code: str = "InternalServerError"
-    status: int = 400
+    status: int | None = None
     details: Mapping[str, Any] | None = None
     keep: int = 1
     until: asyncio.Event | None = None
@@ -124,7 +124,8 @@ class _Chance:
             return None
         for word, probability in self.words.items():
             if drawn < probability:
-                return Fault(operation, word, keep=self.choice.randrange(1, 5))
+                keep, turns = self.choice.randrange(1, 5), self.choice.randrange(20)
+                return Fault(operation, word, keep=keep, turns=turns)
             drawn -= probability
         return None
 
@@ -174,7 +175,8 @@ class FaultProxy:
         """From now on requests meet faults at random.
 
         Args:
-            choice: which decides; seeded, and asked once or twice for each request.
+            choice: which decides, also how much is done of a batch, and for how many turns of the
+                event loop a request waits; seeded.
             words: each with its probability.
             operations: those that meet them.
         """
@@ -256,7 +258,8 @@ class FaultProxy:
             return None
         if fault.word in ("error", "throttled"):
             code = fault.code if fault.word == "error" else "ProvisionedThroughputExceededException"
-            return refusal(code, fault.status, fault.details)
+            status = _STATUSES.get(code, 400) if fault.status is None else fault.status
+            return refusal(code, status, fault.details)
         if fault.word == "slow" and not await self._waited(fault):
             return None
         if fault.word == "partial" and operation in _LEFT:
@@ -322,6 +325,9 @@ def _broken_off(received: web.BaseRequest, response: web.StreamResponse) -> web.
 
 
 _PASSED_ON = ("Content-Type", "x-amz-crc32", "x-amzn-RequestId")
+_STATUSES = {"InternalServerError": 500, "ServiceUnavailable": 503}
+"""Of errors with which the server does not say that nothing was done."""
+
 _LEFT = {"BatchGetItem": "UnprocessedKeys", "BatchWriteItem": "UnprocessedItems"}
 """The batches, and where their answers have what was not done."""
 

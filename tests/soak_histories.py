@@ -28,7 +28,8 @@ STACKS = [
     *("memory-to-memory", "file-to-sqlite", "sqlite-to-postgresql"),
     *("postgresql-to-mariadb", "mariadb-to-dynamodb", "dynalite-to-sqlite"),
 ]
-SHARED = ["sqlite", "postgresql", "mariadb", "dynamodb", "dynalite"]  # several stores may have the same data open
+# Several stores may have the same data open.
+SHARED = ["sqlite", "postgresql", "mariadb", "dynamodb", "dynalite"]
 
 
 RUNS = [

@@ -184,8 +184,9 @@ async def test_no_answer(place: Place, word: str, stands: int | None) -> None:
     [
         (Fault("PutItem", "throttled"), "ProvisionedThroughputExceededException", 400),
         (Fault("PutItem", "error", code="ThrottlingException"), "ThrottlingException", 400),
-        (Fault("PutItem", "error", status=500), "InternalServerError", 500),
-        (Fault(ANY, "error", code="ServiceUnavailable", status=503), "ServiceUnavailable", 503),
+        (Fault("PutItem", "error"), "InternalServerError", 500),
+        (Fault(ANY, "error", code="ServiceUnavailable"), "ServiceUnavailable", 503),
+        (Fault(ANY, "error", code="SlowDown", status=429), "SlowDown", 429),
     ],
 )
 async def test_errors(place: Place, fault: Fault, code: str, status: int) -> None:
