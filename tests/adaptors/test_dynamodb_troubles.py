@@ -22,8 +22,15 @@ HIDDEN = {"throttled": 0.15, "partial": 0.4, "slow": 0.1, "late": 0.1}
 """Faults of which nobody is to notice anything, with their probabilities."""
 
 TOLD = {
-    "throttled": 0.15, "partial": 0.1, "slow": 0.1, "late": 0.1, "error": 0.05,
-    "lost-request": 0.05, "lost-answer": 0.1, "truncated": 0.05, "garbled": 0.05,
+    "throttled": 0.15,
+    "partial": 0.1,
+    "slow": 0.1,
+    "late": 0.1,
+    "error": 0.05,
+    "lost-request": 0.05,
+    "lost-answer": 0.1,
+    "truncated": 0.05,
+    "garbled": 0.05,
 }
 """Faults after which somebody may be told that the outcome is unknown, among others."""
 
