@@ -9,7 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from dynamodb_histories import KINDS, Kind, troubled
+from dynamodb_stores import proxied_table
 from harnesses import SERVED, harness_of
+from servers import DYNAMODB_ENGINES
 
 from aiostore.testing.checks.linearizability import (
     CHURN,
@@ -52,3 +55,15 @@ async def test_histories_are_linearizable(stack: str, scenario: Scenario, tmp_pa
     await histories(harness, range(first, first + many), scenario)
     await harness.clean()
     print(f"passed after {time.monotonic() - began:.0f} s")  # noqa: T201  # likewise
+
+
+@pytest.mark.timeout(60 * 60)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+@pytest.mark.parametrize("engine", DYNAMODB_ENGINES)
+async def test_histories_behind_a_network_that_fails(engine: str, kind: Kind) -> None:
+    """It does so whatever goes wrong with the requests themselves."""
+    first = random.SystemRandom().getrandbits(32) if SEED is None else int(SEED)
+    many = MANY // SHARE
+    print(f"{engine}, {many} histories from seed {first}")  # noqa: T201  # likewise
+    async with troubled(proxied_table(engine), kind) as stores:
+        assert await stores.first_anomalies(range(first, first + many)) == ""

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from dynamodb_proxy import ANY, Fault, FaultProxy
-from dynamodb_stores import Table
-from servers import DYNAMODB_ENGINES, dynamodb_server
+from dynamodb_stores import Table, proxied_table
+from servers import DYNAMODB_ENGINES
 
 from aiostore.collection import Collection
 from aiostore.store import Store
@@ -24,7 +24,7 @@ BEFORE_AND_AFTER = ["slow", "late"]
 @pytest.fixture(params=DYNAMODB_ENGINES)
 def table(request: pytest.FixtureRequest) -> Table:
     """A table on each engine."""
-    return Table(dynamodb_server(request.param))
+    return proxied_table(request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +114,7 @@ RUNS = [
 async def test_a_caller_who_goes_away(engine: str, name: str, word: str) -> None:
     """At whichever of its requests: each document is the old or the new one, all goes on."""
     call, changed = CALLS[name]
-    table = Table(dynamodb_server(engine))
+    table = proxied_table(engine)
     async with FaultProxy(table.server.endpoint) as proxy:
         async with Store(table.adaptor_at(proxy.url)) as store:
             users = store.collection("users")

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import product
 
 import pytest
 from aiohttp import web
@@ -17,9 +18,9 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 from dynamodb_proxy import ALWAYS, ANY, Fault, FaultProxy
-from dynamodb_stores import Table, place, put, record
+from dynamodb_stores import Table, place, proxied_table, put, record
 from local_processes import free_port
-from servers import DYNAMODB_ENGINES, dynamodb_server
+from servers import DYNAMODB_ENGINES
 
 from aiostore.adaptors.dynamodb import DynamoDBAdaptor, Endpoint
 from aiostore.adaptors.dynamodb import Table as DynamoDBTable
@@ -87,13 +88,13 @@ CODES = [(code, *meaning) for meaning, codes in ADVICE.items() for code in codes
 @pytest.fixture(params=DYNAMODB_ENGINES)
 def table(request: pytest.FixtureRequest) -> Table:
     """A table on each engine."""
-    return Table(dynamodb_server(request.param))
+    return proxied_table(request.param)
 
 
 @pytest.fixture
 def complete() -> Table:
     """A table on the engine that lacks nothing."""
-    return Table(dynamodb_server("dynamodb"))
+    return proxied_table("dynamodb")
 
 
 async def raised_by(call: Awaitable[object]) -> StoreError:
@@ -121,16 +122,15 @@ def test_every_code_with_a_meaning_is_tried() -> None:
     assert MEANINGS.keys() <= {code for code, _, _ in CODES}
 
 
-@pytest.mark.parametrize(("code", "kind", "advice"), CODES)
+@pytest.mark.parametrize(("kind", "advice"), ADVICE)
 async def test_a_code_has_its_class_and_its_advice(
-    complete: Table, code: str, kind: type[StoreError], advice: str
+    complete: Table, kind: type[StoreError], advice: str
 ) -> None:
     """Reading and writing say the same, with the store's name and the cause."""
     async with complete.behind_proxy(throttle_patience=0, index="n") as (store, proxy):
         adaptor = store.adaptor
         await adaptor.write([put("a")])
-        proxy.faults.append(Fault(ANY, "error", code=code, times=ALWAYS))
-        for call in (
+        calls: list[Callable[[], Awaitable[object]]] = [
             lambda: adaptor.read([place("a")]),
             lambda: adaptor.read([place("a"), place("b")]),
             lambda: adaptor.write([put("a")]),
@@ -141,9 +141,11 @@ async def test_a_code_has_its_class_and_its_advice(
             lambda: adaptor.purge(Purge("users", everything=True)),
             lambda: adaptor.index("users", ("n",)),
             adaptor.collections,
-        ):
+        ]
+        for code, call in product(ADVICE[kind, advice], calls):
+            proxy.faults = [Fault(ANY, "error", code=code, times=ALWAYS)]
             error = await raised_by(call())
-            assert type(error) is kind
+            assert type(error) is kind, code
             assert advice in str(error)
             assert error.store == f"dynamodb://{complete.name}"
             if code not in CONFIDING:
@@ -163,6 +165,17 @@ async def test_a_table_that_may_not_be_opened(complete: Table) -> None:
                 continue
             assert type(error) is kind, code
             assert advice in str(error)
+
+
+async def test_a_table_that_may_not_be_written(table: Table) -> None:
+    """That is found out when it is opened."""
+    async with table.opened():
+        pass
+    async with FaultProxy(table.server.endpoint) as proxy:
+        proxy.faults = [Fault("PutItem", "error", code="AccessDeniedException")]
+        error = await raised_at(table.adaptor_at(proxy.url))
+    assert type(error) is ConfigurationError
+    assert "the credentials do not allow it" in str(error)
 
 
 @pytest.mark.parametrize("code", ["SomethingNew", "AccessDeniedException", "InternalServerError"])
@@ -324,17 +337,18 @@ async def test_a_server_that_ends(table: Table) -> None:
         assert (await store.collection("users").get("a")).value == {"n": 1}
 
 
-async def test_a_server_that_does_not_answer(table: Table) -> None:
+async def test_a_server_that_does_not_answer(complete: Table) -> None:
     """An answer is waited for as long as the URL says."""
-    async with table.behind_proxy(read_timeout=0.05) as (store, proxy):
-        users = store.collection("users")
-        await users.put("a", {})
-        for word in ("unheard", "unanswered"):
-            proxy.faults = [Fault(ANY, word, times=ALWAYS)]
-            for call in (store.adaptor.read([place("a")]), store.adaptor.write([put("a")])):
-                error = await raised_by(call)
-                assert type(error) is UnavailableError
-                assert "timeout" in str(error)
+    async with complete.behind_proxy(read_timeout=1) as (store, proxy):
+        adaptor = store.adaptor
+        await adaptor.write([put("a")])
+        proxy.script("GetItem", "unheard")
+        proxy.script("PutItem", "unanswered")
+        for error in await asyncio.gather(
+            raised_by(adaptor.read([place("a")])), raised_by(adaptor.write([put("a")]))
+        ):
+            assert type(error) is UnavailableError
+            assert "Read timeout" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,16 @@ from contextlib import asynccontextmanager
 import pytest
 from dynamodb_harnesses import INDEXES
 from dynamodb_proxy import ANY, Fault, FaultProxy
-from dynamodb_stores import Table
-from servers import DYNAMODB_ENGINES, dynamodb_server
+from dynamodb_stores import Table, proxied_table
+from msgspec.structs import replace
+from servers import DYNAMODB_ENGINES
 
 from aiostore.protocols import Adaptor
 from aiostore.store import Store
 from aiostore.testing import Harness, all_checks
 from aiostore.testing.check import Check
 from aiostore.testing.checks.linearizability import ONE_STORE, TWO_STORES, Scenario, histories
+from aiostore.testing.histories import Habits
 from aiostore.testing.running import run_check
 from aiostore.versions import PROCESS_CLOCK, VersionClock
 
@@ -41,10 +43,7 @@ TOPICS = ("batches", "concurrency", "pages", "purging", "reads", "scans", "trans
 @pytest.fixture(params=DYNAMODB_ENGINES)
 def table(request: pytest.FixtureRequest) -> Table:
     """Of a server that a proxy can stand before."""
-    shared = dynamodb_server(request.param)
-    if shared.endpoint is None:
-        pytest.skip("AWS checks signatures, which no proxy can make")
-    return Table(shared)
+    return proxied_table(request.param)
 
 
 def made_through(proxy: FaultProxy, table: Table) -> Callable[[], Adaptor]:
@@ -89,7 +88,13 @@ class Troubled(Harness):
         return self._made_through()
 
 
-@pytest.mark.parametrize("scenario", [ONE_STORE, TWO_STORES], ids=lambda one: one.name)
+# Of a creation that was lost, and whose document another store has removed before it was repeated,
+# nothing is left to recognise it by: it takes effect twice.
+WITHOUT_DELETIONS = Habits(verbs=[verb for verb in Habits().verbs if verb != "delete"])
+SCENARIOS = [ONE_STORE, replace(TWO_STORES, habits=WITHOUT_DELETIONS)]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
 async def test_histories_are_linearizable(table: Table, scenario: Scenario) -> None:
     """What clients are told fits one order, though requests and answers are lost between."""
     async with FaultProxy(table.server.endpoint) as proxy:
