@@ -137,7 +137,7 @@ class Connections:
 
         Raises:
             ClientError: the server refused; to be told apart by its code, and `translated`.
-            UnavailableError: it did not answer.
+            BotoCoreError: it did not answer; likewise.
         """
         backoff = self.backoff()
         while True:

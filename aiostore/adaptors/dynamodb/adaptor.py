@@ -149,9 +149,8 @@ class DynamoDBAdaptor:
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
         opened = self._open_now()
-        requests = [
-            request_of(write, opened.items) for write in writes
-        ]  # none is sent if one is bad
+        # All of them first: nothing is sent if one cannot be.
+        requests = [request_of(write, opened.items) for write in writes]
         with translated(self.name):
             await opened.schema.remember([one.record.id for one in writes if not one.erase])
         if len(writes) == 1:
