@@ -1,9 +1,8 @@
 """Making DynamoDB's table: once, whoever else makes it, and however often it is asked for."""
 
 import asyncio
-import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -12,8 +11,8 @@ import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import ClientError
-from moto.server import ThreadedMotoServer
 from msgspec.structs import replace
+from servers import dynamodb_server
 
 from aiostore.adaptors.dynamodb import create
 from aiostore.adaptors.dynamodb._tables import (
@@ -33,15 +32,13 @@ SESSION = get_session()
 CHANGES = ("create_table", "put_item", "update_time_to_live", "update_continuous_backups")
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """A server's URL."""
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+@pytest.fixture
+def endpoint() -> str:
+    """The URL of a server of the tests' own, which may make tables."""
+    url = dynamodb_server("dynamodb").endpoint
+    if url is None:
+        pytest.skip("AWS takes a minute for a table and its expiry, and these tests make dozens")
+    return url
 
 
 @pytest.fixture

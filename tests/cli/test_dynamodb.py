@@ -2,17 +2,15 @@
 
 import asyncio
 import json
-import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
 from aiobotocore.session import get_session
-from moto.server import ThreadedMotoServer
+from servers import dynamodb_server
 from test_main import run
 
 from aiostore.adaptors.dynamodb import Provisioned, Table, create_request
@@ -20,15 +18,13 @@ from aiostore.adaptors.dynamodb._tables import LAYOUT_KEY, Layout, layout_of
 from aiostore.opening import open_store
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """A server's URL."""
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+@pytest.fixture
+def endpoint() -> str:
+    """The URL of a server of the tests' own, which may make tables."""
+    url = dynamodb_server("dynamodb").endpoint
+    if url is None:
+        pytest.skip("AWS takes a minute for a table and its expiry, and these tests make dozens")
+    return url
 
 
 @pytest.fixture
