@@ -24,6 +24,7 @@ from botocore.loaders import Loader, create_loader
 from msgspec import Struct
 
 from aiostore.adaptors.dynamodb._errors import (
+    BUSY,
     UNUSABLE,
     ForeignAnswerError,
     is_repeatable,
@@ -153,10 +154,8 @@ class Connections:
 
     def busy(self) -> UnavailableError:
         """The error for who has waited in vain."""
-        return UnavailableError(
-            "the table's capacity is used up, or one partition's: raise it, or spread the load",
-            store=self._store,
-        )
+        _, advice = BUSY
+        return UnavailableError(advice, store=self._store)
 
     async def _call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         send = getattr(self._client, xform_name(operation))

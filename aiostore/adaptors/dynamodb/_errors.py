@@ -58,7 +58,7 @@ _MISSING: Meaning = (
     ConfigurationError,
     "there is no such table yet: run `aiostore dynamodb create-table`, or open with ?create=true",
 )
-_BUSY: Meaning = (
+BUSY: Meaning = (
     UnavailableError,
     "the table's capacity is used up, or one partition's: raise it, or spread the load",
 )
@@ -73,7 +73,7 @@ _AWAY: Meaning = (UnavailableError, "the server cannot be reached, or went away"
 UNUSABLE: Meaning = (ConfigurationError, "the AWS configuration cannot be used")
 
 _MEANINGS: dict[str, Meaning] = {
-    **dict.fromkeys(THROTTLED, _BUSY),
+    **dict.fromkeys(THROTTLED, BUSY),
     **dict.fromkeys(CONTENTION, (UnavailableError, "other writers were faster each time")),
     "TransactionInProgressException": (
         UnavailableError,

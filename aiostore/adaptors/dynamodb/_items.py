@@ -3,7 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from aiostore.adaptors.dynamodb._tables import index_name
+from aiostore.adaptors.dynamodb._tables import (
+    BODY,
+    CREATED,
+    EXPIRES,
+    MARK,
+    PARTITION,
+    SORT,
+    TTL,
+    UPDATED,
+    VERSION,
+    index_name,
+)
 from aiostore.codecs import decode_plain
 from aiostore.errors import CorruptRecordError, InvalidKeyError, TooLargeError
 from aiostore.filters import Path, Scalar
@@ -46,7 +57,7 @@ class Items:
                 key=id_.key,
             )
         shard = segment_of(id_.key, self.shards)
-        return {"pk": {"S": self.partition(id_.collection, shard)}, "sk": {"S": id_.key}}
+        return {PARTITION: {"S": self.partition(id_.collection, shard)}, SORT: {"S": id_.key}}
 
     def partition(self, collection: str, shard: int) -> str:
         """The partition key of one shard of a collection."""
@@ -61,19 +72,19 @@ class Items:
         """
         item = {
             **self.key(record.id),
-            "version": {"S": record.version},
-            "created": {"N": str(record.created_at)},
-            "updated": {"N": str(record.updated_at)},
+            VERSION: {"S": record.version},
+            CREATED: {"N": str(record.created_at)},
+            UPDATED: {"N": str(record.updated_at)},
         }
         if record.expires_at is not None:
-            item["expires"] = {"N": str(record.expires_at)}
+            item[EXPIRES] = {"N": str(record.expires_at)}
         if record.mark is not Mark.LIVE:
-            item["mark"] = {"S": record.mark.value}
+            item[MARK] = {"S": record.mark.value}
         elif record.expires_at is not None:
             # What a migration has marked is its own to remove. DynamoDB counts whole seconds.
-            item["ttl"] = {"N": str(max(0, -(-record.expires_at // _SECOND)))}
+            item[TTL] = {"N": str(max(0, -(-record.expires_at // _SECOND)))}
         if record.body is not None:
-            item["body"] = {"S": record.body}
+            item[BODY] = {"S": record.body}
             item |= self._indexed(record.id, record.body)
             _check_size(record.id, item)
         return item
@@ -104,12 +115,12 @@ def record_of(item: Item) -> Record:
     try:
         return Record(
             id_,
-            item["body"]["S"] if "body" in item else None,
-            item["version"]["S"],
-            int(item["created"]["N"]),
-            int(item["updated"]["N"]),
-            int(item["expires"]["N"]) if "expires" in item else None,
-            Mark(item["mark"]["S"]) if "mark" in item else Mark.LIVE,
+            item[BODY]["S"] if BODY in item else None,
+            item[VERSION]["S"],
+            int(item[CREATED]["N"]),
+            int(item[UPDATED]["N"]),
+            int(item[EXPIRES]["N"]) if EXPIRES in item else None,
+            Mark(item[MARK]["S"]) if MARK in item else Mark.LIVE,
         )
     except (KeyError, ValueError) as error:
         raise CorruptRecordError(
@@ -121,7 +132,7 @@ def record_of(item: Item) -> Record:
 
 def id_of(item: Item) -> DocumentId:
     """The id of the record that an item holds."""
-    return DocumentId(item["pk"]["S"].rpartition("#")[0], item["sk"]["S"])
+    return DocumentId(item[PARTITION]["S"].rpartition("#")[0], item[SORT]["S"])
 
 
 def size_of(item: Item) -> int:
@@ -136,7 +147,7 @@ def size_of(item: Item) -> int:
 
 
 def _check_size(id_: DocumentId, item: Item) -> None:
-    if len(item["body"]["S"]) * 4 <= _MOST_BYTES * 3 // 4:  # most are far from it
+    if len(item[BODY]["S"]) * 4 <= _MOST_BYTES * 3 // 4:  # most are far from it
         return
     size = size_of(item)
     if size > _MOST_BYTES:

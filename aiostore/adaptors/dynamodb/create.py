@@ -12,7 +12,13 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from aiostore.adaptors.dynamodb._connections import Connections, Endpoint
-from aiostore.adaptors.dynamodb._errors import INVALID, NO_TABLE, code_of, translated
+from aiostore.adaptors.dynamodb._errors import (
+    CONDITION_FAILED,
+    INVALID,
+    NO_TABLE,
+    code_of,
+    translated,
+)
 from aiostore.adaptors.dynamodb._tables import (
     LAYOUT_KEY,
     PARTITION,
@@ -35,7 +41,6 @@ _LONGEST_PAUSE = 5.0
 
 _IN_USE = "ResourceInUseException"
 _UNKNOWN = "UnknownOperationException"
-_REFUSED = "ConditionalCheckFailedException"
 
 _LATER = frozenset(
     {
@@ -146,7 +151,7 @@ async def keep_layout(client: Any, name: str, layout: Layout) -> Layout:
                 ConditionExpression=f"attribute_not_exists({PARTITION})",
             )
         except ClientError as error:
-            if code_of(error) != _REFUSED:
+            if code_of(error) not in CONDITION_FAILED:
                 raise
             standing = await _layout_item(client, name)
             if standing is not None:
