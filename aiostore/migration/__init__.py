@@ -9,6 +9,7 @@ from aiostore.migration.backfill import backfill
 from aiostore.migration.finish import finish
 from aiostore.migration.phases import Phase
 from aiostore.migration.progress import Progress
+from aiostore.migration.sweeps import hand_back, hand_off
 from aiostore.migration.verify import Difference, Verification, verify
 
 __all__ = [
@@ -19,5 +20,7 @@ __all__ = [
     "Verification",
     "backfill",
     "finish",
+    "hand_back",
+    "hand_off",
     "verify",
 ]

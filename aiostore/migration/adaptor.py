@@ -1,27 +1,26 @@
-"""The wrapper that a service runs on while it moves: phase `dual-write`.
+"""The wrapper that a service runs on while it moves.
 
-Stored shape: the current store's, with tombstones for what is deleted; the target's the same.
-Consistency: the current store's. Reads use it alone; a write goes to both stores at the same time,
-with the same version under the same condition, and the current store's answer is the answer.
-Limits: the smaller of the two stores'; no `write_atomic` yet; purging waits for the end.
-Cost: a write costs one in each store, at the same time; one that the target was not ready for costs
-a second one there.
-
-What keeps both stores equal, after `docs/migration.md`:
-
-* a write that the current store applied and the target refused is issued again as `Newer`;
-* a write that the current store refused and the target accepted is settled: what the current store
-  holds is put back in its place;
-* where an answer is missing the document is a suspect, mended as soon as that is safe.
+Stored shape: the two stores', with tombstones for what is deleted, and marks (`rows`) in which each
+document's records tell which store is its authority.
+Consistency: that of the store that is a document's authority. In the phase `dual-write` reads use
+the current store, and a write goes to both at the same time (`dual_write`). In `handoff` a document
+is handed off before it is written, and from then on the target is its authority (`handoff`,
+`authority`); in `target` that is so for all of them.
+Limits: the smaller of the two stores'; purging waits for the end.
+Cost: in `dual-write` a write costs one in each store, at the same time; one that the target was not
+ready for costs a second one there. In `handoff` a read costs one in each store, and a document's
+first write eight operations more.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
+from functools import partial
 from typing import Self
 
+from aiostore.conditions import is_alive
 from aiostore.errors import (
     ConfigurationError,
     MigrationError,
@@ -32,8 +31,13 @@ from aiostore.errors import (
 from aiostore.filters import Path, name_of
 from aiostore.limits import check_collection
 from aiostore.migration import control, rows
+from aiostore.migration.authority import Authority
+from aiostore.migration.dual_write import DualWrite
+from aiostore.migration.handoff import Handoff
 from aiostore.migration.legs import Leg, Mirror
+from aiostore.migration.phases import Phase
 from aiostore.migration.repair import Repair
+from aiostore.migration.scans import Scans
 from aiostore.protocols import (
     Adaptor,
     Capabilities,
@@ -92,10 +96,15 @@ class MigrationAdaptor:
         self.verified = False
         self.connected = asyncio.Event()
         self._rest = rest
-        self._finished = False
         self._current = Leg(current, current_deadline)
+        self._target = Leg(target, current_deadline)
         self._mirror = Mirror(target, target_deadline)
         self.repair = Repair(self._current, self._mirror, grace)
+        self.handoff = Handoff(self._current, self._target)
+        self._dual = DualWrite(self._current, self._mirror, self.repair)
+        self._authority = Authority(self._current, self._target)
+        self._scans = Scans(current, target, self._authority)
+        self._phase = Phase.DUAL_WRITE
         self._jobs: set[asyncio.Task[None]] = set()
         self._upkeep: asyncio.Task[None] | None = None
         ours, theirs = current.capabilities, target.capabilities
@@ -170,9 +179,30 @@ class MigrationAdaptor:
             both.push_async_callback(self.current.aclose)
             both.push_async_callback(self.target.aclose)
 
-    def refuse_writes(self) -> None:
-        """Let no write through any more."""
-        self._finished = True
+    @property
+    def phase(self) -> Phase:
+        """What is begun now is done as this phase has it."""
+        return self._phase
+
+    async def enter(self, phase: Phase) -> None:
+        """Be in a phase, once what was begun in the one before has ended.
+
+        All processes of a service are in one phase or in two that follow one another, so nobody
+        goes on before everybody has come here. A step leads to the next phase, or back to the last.
+
+        Raises:
+            MigrationError: the phase is not the next, nor the last; or the target is not connected.
+        """
+        steps = [Phase.DUAL_WRITE, Phase.HANDOFF, Phase.TARGET]
+        if phase not in steps or abs(steps.index(phase) - steps.index(self._phase)) > 1:
+            raise MigrationError(
+                f"from the phase {self._phase.value!r} no step leads to {phase.value!r}",
+                store=self.name,
+            )
+        if phase is not Phase.DUAL_WRITE and not self.connected.is_set():
+            raise MigrationError("the target has not been connected yet", store=self.name)
+        self._phase = phase
+        await self.drain()
 
     async def drain(self) -> None:
         """Wait until every write that is under way now has ended in both stores."""
@@ -182,17 +212,20 @@ class MigrationAdaptor:
     async def read(
         self, ids: Sequence[DocumentId], /, *, consistent: bool = True
     ) -> Sequence[Record | None]:
-        return await self.current.read(ids, consistent=consistent)
+        match self._phase:
+            case Phase.HANDOFF:
+                return await self._authority.read_moving(ids)
+            case Phase.TARGET:
+                return await self._authority.read_alone(ids)
+            case _ if consistent:
+                return await self._authority.read_moved(ids)
+            case _:
+                return list(map(rows.shown, await self.current.read(ids, consistent=False)))
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
-        if self._finished:
-            raise MigrationError(
-                f"the migration {self.migration!r} is finished: configure the target's URL alone",
-                store=self.name,
-            )
         # The legs belong to the store: a caller that is cancelled leaves neither of them behind.
         answer: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
-        job = asyncio.create_task(self._answer(writes, answer), name="aiostore: dual write")
+        job = asyncio.create_task(self._answer(writes, answer), name="aiostore: migrating write")
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         return await answer
@@ -204,12 +237,16 @@ class MigrationAdaptor:
         )
 
     async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
-        chunks = self.current.scan(request)
-        try:
+        match self._phase:
+            case Phase.HANDOFF:
+                chunks = self._scans.of_both(request)
+            case Phase.TARGET:
+                chunks = self._scans.of_target(request)
+            case _:
+                chunks = self._scans.of_current(request)
+        async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk
-        finally:
-            await chunks.aclose()
 
     async def index(self, collection: str, path: Path, /) -> None:
         """In the current store, and then in the target, so that it is not slow when it takes over.
@@ -230,10 +267,21 @@ class MigrationAdaptor:
             _logger.warning("the target has no index on %s yet: %r", name_of(path), error)
 
     async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
-        return await self.current.count(collection, alive_at=alive_at)
+        if alive_at is None:
+            store = self.target if self._phase is Phase.TARGET else self.current
+            return await store.count(collection)
+        if self._phase is Phase.DUAL_WRITE:
+            return await self.current.count(collection, alive_at=alive_at)
+        number = 0
+        async with aclosing(self.scan(Scan(collection))) as chunks:
+            async for chunk in chunks:
+                number += sum(is_alive(record, alive_at) for record in chunk)
+        return number
 
     async def collections(self) -> Sequence[str]:
-        return await self.current.collections()
+        if self._phase is Phase.DUAL_WRITE:
+            return await self.current.collections()
+        return sorted({*await self.current.collections(), *await self.target.collections()})
 
     async def purge(self, request: Purge, /) -> int:
         """Put off, but for `everything`, which becomes a tombstone for each document.
@@ -254,6 +302,9 @@ class MigrationAdaptor:
     ) -> None:
         try:
             await self._write(writes, answer)
+        except Exception as error:  # noqa: BLE001  # the caller's, if there is one
+            if not answer.done():
+                answer.set_exception(error)
         finally:
             if not answer.done():  # the event loop is being torn down
                 answer.set_exception(
@@ -263,61 +314,30 @@ class MigrationAdaptor:
     async def _write(
         self, writes: Sequence[Write], answer: "asyncio.Future[Sequence[Outcome]]"
     ) -> None:
-        current, target = await asyncio.gather(
-            self._current.write([rows.for_current(write) for write in writes]),
-            self._mirror.try_write([rows.for_target(write) for write in writes]),
-            return_exceptions=True,
-        )
-        if isinstance(current, BaseException):
-            # Not known whether it took effect, so not settled before the grace. Whoever sends it
-            # again sends it with the same version.
-            self.repair.suspect((write.record.id for write in writes), landing=True)
-            if not answer.done():
-                answer.set_exception(current)
-            return
-        if not answer.done():
-            answer.set_result(current)
-        if not isinstance(target, BaseException):  # a cancelled loop is all that it could be
-            await self._follow_up(writes, current, target)
+        phase = self._phase  # this write's until it has ended
+        outcomes: dict[DocumentId, Outcome] = {}
 
-    async def _follow_up(
-        self,
-        writes: Sequence[Write],
-        current: Sequence[Outcome],
-        target: Sequence[Outcome | None],
-    ) -> None:
-        """Make the target's leg agree with what the current store answered."""
-        again: list[Write] = []
-        dead: dict[DocumentId, str] = {}
-        for write, here, there in zip(writes, current, target, strict=True):
-            id_, version = write.record.id, write.record.version
-            # A write that is sent again, its answer having been lost, is refused by itself.
-            accepted = here.applied or _is_itself(here, write.record)
-            if not accepted and isinstance(write.condition, Newer):
-                continue  # what stands in the current store is newer, and so wins in the target
-            if there is None:
-                self.repair.suspect([id_], landing=not accepted)
-            elif not accepted and (there.applied or _holds(there, version)):
-                dead[id_] = version
-            elif accepted and not there.applied and here.record is not None:
-                # Though the target may hold it: a repair may be taking the first attempt out.
-                again.append(rows.copy(here.record))
-        if again:
-            await self._issue_again(again)
-        if dead:
-            await self._settle(dead)
+        def decide(some: Sequence[Write], answers: Sequence[Outcome | None]) -> None:
+            for write, outcome in zip(some, answers, strict=True):
+                if outcome is not None:
+                    outcomes[write.record.id] = _shown(outcome)
+            if len(outcomes) == len(writes) and not answer.done():
+                answer.set_result([outcomes[write.record.id] for write in writes])
 
-    async def _issue_again(self, copies: Sequence[Write]) -> None:
-        outcomes = await self._mirror.try_write(copies)
-        unknown = [w.record.id for w, o in zip(copies, outcomes, strict=True) if o is None]
-        self.repair.suspect(unknown, landing=False)
-
-    async def _settle(self, dead: dict[DocumentId, str]) -> None:
-        try:
-            await self.repair.settle(dead)
-        except Exception as error:  # noqa: BLE001  # of either store; it must not be forgotten
-            _logger.warning("a rejected write will be settled later: %r", error)
-            self.repair.suspect(dead, landing=True)
+        left = list(writes)
+        while left:
+            if phase is Phase.TARGET:
+                decide(left, await self._authority.write_alone(left))
+            else:
+                if phase is Phase.HANDOFF:
+                    ids = [write.record.id for write in left]
+                    await self.handoff.forth(ids, unknown_too=True)
+                else:
+                    await self._dual.write(left, partial(_decide_unmoved, decide, left))
+                moved = [write for write in left if write.record.id not in outcomes]
+                if moved:
+                    decide(moved, await self._authority.write(moved))
+            left = [write for write in left if write.record.id not in outcomes]
 
     async def _connect(self) -> None:
         await self.target.open()
@@ -336,18 +356,21 @@ class MigrationAdaptor:
         await self.repair.run(self._rest)
 
 
-def _holds(outcome: Outcome, version: str) -> bool:
-    """Whether a write was refused by a record of its own version."""
-    return outcome.record is not None and outcome.record.version == version
+def _decide_unmoved(
+    decide: Callable[[Sequence[Write], Sequence[Outcome | None]], None],
+    writes: Sequence[Write],
+    outcomes: Sequence[Outcome],
+) -> None:
+    """What the current store has answered, but for documents whose authority it is no more."""
+    decide(writes, [None if _is_by_moved(outcome) else outcome for outcome in outcomes])
 
 
-def _is_itself(outcome: Outcome, record: Record) -> bool:
-    """Whether the record that refused a write is that write's own, from an earlier attempt."""
-    return (
-        outcome.record is not None
-        and outcome.record.version == record.version
-        and outcome.record.body == record.body
-    )
+def _is_by_moved(outcome: Outcome) -> bool:
+    return not outcome.applied and rows.is_moved(outcome.record)
+
+
+def _shown(outcome: Outcome) -> Outcome:
+    return Outcome(applied=outcome.applied, record=rows.shown(outcome.record))
 
 
 def _deletion(record: Record) -> Write:

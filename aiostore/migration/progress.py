@@ -10,14 +10,14 @@ class Progress:
     """One step's state at one moment.
 
     Attributes:
-        step: `backfill` or `verify`.
+        step: what is done.
         collection: the collection at work.
         done: its records handled so far, those of an earlier, interrupted run included.
         total: its records when the step began; live writes change the truth meanwhile.
         mismatches: differences found so far; verify only.
     """
 
-    step: Literal["backfill", "verify"]
+    step: Literal["backfill", "verify", "handoff", "handback"]
     collection: str
     done: int
     total: int

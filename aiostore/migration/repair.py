@@ -32,8 +32,13 @@ class Sight(NamedTuple):
 
     @property
     def equal(self) -> bool:
-        """Whether the target's is a copy of the current store's."""
-        return rows.is_mirror_of(self.target, self.current)
+        """Whether the target's is a copy of the current store's, or the authority itself."""
+        return (
+            rows.is_moved(self.current)
+            or rows.is_authority(self.target)
+            or rows.is_returning(self.target)
+            or rows.is_mirror_of(self.target, self.current)
+        )
 
     @property
     def corrupt(self) -> bool:

@@ -1,18 +1,27 @@
-"""Records and writes as the protocol has them: what each store is sent, and what equality means."""
+"""Records and writes as the protocol has them: what each store is sent, and what equality means.
+
+Whose authority a document is stands in its records' marks:
+
+| in | mark | |
+|---|---|---|
+| current | `live` | the authority is here |
+| | `moved` | the authority is the target's record |
+| target | `mirror` | a copy |
+| | `live` | the authority, or frozen to become it: the current store's record tells which |
+| | `returning` | frozen, on its way back |
+
+So what a migration leaves behind in the target is what a plain store writes itself.
+"""
 
 from msgspec.structs import replace
 
 from aiostore.conditions import is_alive
 from aiostore.limits import SYSTEM_COLLECTION
-from aiostore.protocols import Condition, Exactly, Mark, Newer, Record, Write
+from aiostore.protocols import Absent, DocumentId, Exactly, Mark, Newer, Record, Write
 from aiostore.versions import PROCESS_CLOCK
 
-MIRROR = Mark.LIVE
-"""The mark of a copy in the target.
-
-While one phase exists there is nothing to tell a copy from: the hand-off, which makes copies
-authoritative one by one, will need `Mark.MIRROR` here.
-"""
+ZERO = "0" * 32
+"""Smaller than every version: of what has never been written."""
 
 
 def for_current(write: Write) -> Write:
@@ -26,21 +35,80 @@ def for_target(write: Write) -> Write:
     The condition is what keeps a rejected write from covering an accepted one there: it can stand
     only on what is committed, or on nothing.
     """
-    record = replace(write.record, mark=MIRROR)
-    return replace(write, record=record, mark=MIRROR, erase=False)
+    return replace(write, record=mirror(write.record), mark=Mark.MIRROR, erase=False)
+
+
+def mirror(record: Record) -> Record:
+    """The target's copy of a record of the current store."""
+    return replace(record, mark=Mark.MIRROR)
 
 
 def copy(record: Record) -> Write:
     """What the current store holds, to the target, unless that has something newer."""
-    return Write(replace(record, mark=MIRROR), Newer(), mark=MIRROR)
+    return Write(mirror(record), Newer(), mark=Mark.MIRROR)
 
 
 def correction(standing: Record, wanted: Record | None) -> Write:
-    """In place of exactly this record of the target, what the current store holds; or nothing."""
-    condition: Condition = Exactly(standing.version)
+    """In place of exactly this copy of the target, what the current store holds; or nothing."""
     if wanted is None:
-        return Write(replace(standing, body=None), condition, mark=MIRROR, erase=True)
-    return Write(replace(wanted, mark=MIRROR), condition, mark=MIRROR)
+        tombstone = replace(standing, body=None)
+        return Write(tombstone, Exactly(standing.version), mark=Mark.MIRROR, erase=True)
+    return in_place_of(standing, mirror(wanted))
+
+
+def in_place_of(standing: Record | None, record: Record) -> Write:
+    """`record` where exactly `standing` stands, its mark included; or where nothing does."""
+    if standing is None:
+        return Write(record, Absent())
+    return Write(record, Exactly(standing.version), mark=standing.mark)
+
+
+def frozen(id_: DocumentId, target: Record | None, current: Record | None) -> Record:
+    """The target's record that is to become the authority."""
+    if current is not None:
+        return replace(current, mark=Mark.LIVE)
+    if target is not None and is_authority(target):
+        return target
+    return _nothing(id_, Mark.LIVE)
+
+
+def moved(id_: DocumentId, current: Record | None) -> Write:
+    """Mark exactly this record of the current store, or that nothing stands there, as moved."""
+    if current is None:
+        return Write(_nothing(id_, Mark.MOVED), Absent())
+    return in_place_of(current, replace(current, mark=Mark.MOVED))
+
+
+def fenced(target: Record) -> Write:
+    """Let this authority in the target be written no more."""
+    return in_place_of(target, replace(target, mark=Mark.RETURNING))
+
+
+def returned(current: Record | None, target: Record | None) -> Write:
+    """The current store's record again, in place of a moved one, as the target last held it."""
+    if current is None or target is None:
+        raise ValueError("what is moved stands in both stores")
+    return in_place_of(current, replace(target, mark=Mark.LIVE))
+
+
+def demoted(target: Record) -> Write:
+    """A copy again, in place of what is on its way back."""
+    return in_place_of(target, mirror(target))
+
+
+def is_moved(record: Record | None) -> bool:
+    """Whether the current store says that the target is the authority."""
+    return record is not None and record.mark is Mark.MOVED
+
+
+def is_authority(record: Record | None) -> bool:
+    """Whether the target's record is the authority, or frozen to become it."""
+    return record is not None and record.mark is Mark.LIVE
+
+
+def is_returning(record: Record | None) -> bool:
+    """Whether the target's record is frozen, on its way back."""
+    return record is not None and record.mark is Mark.RETURNING
 
 
 def is_mirror_of(target: Record | None, current: Record | None) -> bool:
@@ -61,6 +129,17 @@ def is_ahead(target: Record | None, current: Record | None) -> bool:
 def is_users(collection: str) -> bool:
     """Whether a migration moves this collection: all but the library's own."""
     return collection != SYSTEM_COLLECTION
+
+
+def shown(record: Record | None) -> Record | None:
+    """A record as users' stores know it."""
+    if record is None or record.mark is Mark.LIVE:
+        return record
+    return replace(record, mark=Mark.LIVE)
+
+
+def _nothing(id_: DocumentId, mark: Mark) -> Record:
+    return Record(id_, None, ZERO, 0, 0, mark=mark)
 
 
 def _has_expired(record: Record) -> bool:

@@ -192,7 +192,7 @@ def erased_in_current(write: Write) -> Write:
 
 def erased_in_target(write: Write) -> Write:
     """A deletion that leaves no tombstone."""
-    return replace(write, record=replace(write.record, mark=rows.MIRROR), mark=rows.MIRROR)
+    return replace(write, record=replace(write.record, mark=Mark.MIRROR), mark=Mark.MIRROR)
 
 
 async def blind(migration: MigrationAdaptor, **_: object) -> Verification:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.errors import UnavailableError
 from aiostore.limits import SYSTEM_COLLECTION
-from aiostore.migration import MigrationAdaptor
+from aiostore.migration import MigrationAdaptor, rows
 from aiostore.protocols import Outcome, Record, Write
 from aiostore.store import Store
 from aiostore.testing.faults import Faults, FaultyAdaptor
@@ -86,9 +86,11 @@ class Pair:
         async with Store(self.migration() if migration is None else migration) as store:
             yield store
 
-    def equal(self) -> bool:
-        """Whether both engines hold the same."""
-        return self.current.held() == self.target.held()
+    def equal(self, collection: str = "c") -> bool:
+        """Whether the target holds a copy of each record of the current store, and nothing else."""
+        held = self.current.held(collection)
+        copies = {key: rows.mirror(record) for key, record in held.items()}
+        return copies == self.target.held(collection)
 
 
 async def at_rest(migration: MigrationAdaptor) -> None:
