@@ -14,6 +14,7 @@ scheme, its object a function from a `StoreURL` to an `Adaptor`.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -32,6 +33,8 @@ Factory = Callable[[StoreURL], Adaptor]
 
 ENTRY_POINTS = "aiostore.adaptors"
 DISTRIBUTION = "aiostore-db"
+
+_MOST_SECONDS = 3600
 
 
 class _BuiltIn(Struct, frozen=True):
@@ -63,7 +66,8 @@ def open_store(
 
     Args:
         source: a URL; or a mapping `{"url": …}`; or a migration, `{"current": URL, "target": URL,
-            "migration": NAME}`, with `"phase": "dual-write"` (the default, and the only one yet).
+            "migration": NAME}`, perhaps with its `"lease"` and `"grace"` in seconds (see
+            `MigrationAdaptor`).
         limits: see `Store`.
         clock: see `Store`.
         retries: see `Store`.
@@ -71,10 +75,12 @@ def open_store(
     Raises:
         ConfigurationError: the URL, a scheme, an option or a name is wrong, or an extra is missing.
     """
-    return Store(open_adaptor(source), limits=limits, clock=clock, retries=retries)
+    return Store(open_adaptor(source, clock=clock), limits=limits, clock=clock, retries=retries)
 
 
-def open_adaptor(source: str | Mapping[str, Any]) -> Adaptor:
+def open_adaptor(
+    source: str | Mapping[str, Any], *, clock: VersionClock = PROCESS_CLOCK
+) -> Adaptor:
     """The adaptor for `source`, not yet connected; arguments and errors as for `open_store`."""
     if isinstance(source, str):
         return _adaptor_of_url(source)
@@ -84,7 +90,7 @@ def open_adaptor(source: str | Mapping[str, Any]) -> Adaptor:
         )
     if set(source) == {"url"} and isinstance(source["url"], str):
         return _adaptor_of_url(source["url"])
-    return _migration(source)
+    return _migration(source, clock)
 
 
 def schemes() -> list[str]:
@@ -120,27 +126,33 @@ def _registered(url: StoreURL) -> Adaptor:
     )
 
 
-def _migration(source: Mapping[str, Any]) -> Adaptor:
+def _migration(source: Mapping[str, Any], clock: VersionClock) -> Adaptor:
     # Only services that migrate load it.
-    from aiostore.migration import MigrationAdaptor, Phase  # noqa: PLC0415
+    from aiostore.migration import MigrationAdaptor  # noqa: PLC0415
 
-    known = {"current", "target", "migration", "phase"}
-    wrong = [name for name, value in source.items() if name not in known or type(value) is not str]
-    missing = {"current", "target", "migration"} - set(source)
+    texts, seconds = {"current", "target", "migration"}, {"lease", "grace"}
+    wrong = [
+        name
+        for name, value in source.items()
+        if not (name in texts and type(value) is str)
+        and not (name in seconds and type(value) in (int, float) and 0 < value <= _MOST_SECONDS)
+    ]
+    missing = texts - set(source)
     if wrong or missing:
         raise ConfigurationError(
             'a store is configured by {"url": URL} or {"current": URL, "target": URL, '
-            '"migration": NAME}; '
-            + (f"not a text or not known: {wrong}" if wrong else f"missing: {sorted(missing)}")
+            '"migration": NAME}, perhaps with "lease" and "grace" in seconds; '
+            + (
+                f"not known, or not of this kind: {wrong}"
+                if wrong
+                else f"missing: {sorted(missing)}"
+            )
         )
-    phase = source.get("phase", Phase.DUAL_WRITE.value)
-    if phase != Phase.DUAL_WRITE.value:
-        raise ConfigurationError(
-            f"the phase {phase!r} is not known: before and after a migration configure the one "
-            f"store's URL, during it the phase {Phase.DUAL_WRITE.value!r}"
-        )
+    durations = {name: timedelta(seconds=source[name]) for name in seconds & set(source)}
     return MigrationAdaptor(
         _adaptor_of_url(source["current"]),
         _adaptor_of_url(source["target"]),
         name=source["migration"],
+        clock=clock,
+        **durations,
     )

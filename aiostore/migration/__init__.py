@@ -6,21 +6,29 @@ old, `verify` proves both stores equal, `finish` hands the service over to the t
 
 from aiostore.migration.adaptor import MigrationAdaptor
 from aiostore.migration.backfill import backfill
-from aiostore.migration.finish import finish
+from aiostore.migration.control import Control
+from aiostore.migration.coordinator import Waiting, abort, advance, complete
+from aiostore.migration.finish import finish, rollback
 from aiostore.migration.phases import Phase
 from aiostore.migration.progress import Progress
 from aiostore.migration.sweeps import hand_back, hand_off
 from aiostore.migration.verify import Difference, Verification, verify
 
 __all__ = [
+    "Control",
     "Difference",
     "MigrationAdaptor",
     "Phase",
     "Progress",
     "Verification",
+    "Waiting",
+    "abort",
+    "advance",
     "backfill",
+    "complete",
     "finish",
     "hand_back",
     "hand_off",
+    "rollback",
     "verify",
 ]

@@ -14,11 +14,11 @@ first write eight operations more.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from aiostore.conditions import is_alive
 from aiostore.errors import (
@@ -30,12 +30,16 @@ from aiostore.errors import (
 )
 from aiostore.filters import Path, name_of
 from aiostore.limits import check_collection
-from aiostore.migration import control, rows
+from aiostore.migration import rows
 from aiostore.migration.authority import Authority
+from aiostore.migration.claims import Claims
+from aiostore.migration.control import ControlDocument
 from aiostore.migration.dual_write import DualWrite
 from aiostore.migration.handoff import Handoff
 from aiostore.migration.legs import Leg, Mirror
+from aiostore.migration.members import Health, Members
 from aiostore.migration.phases import Phase
+from aiostore.migration.presence import Presence
 from aiostore.migration.repair import Repair
 from aiostore.migration.scans import Scans
 from aiostore.protocols import (
@@ -51,8 +55,8 @@ from aiostore.protocols import (
     Scan,
     Write,
 )
-from aiostore.store import Store
-from aiostore.versions import PROCESS_CLOCK
+from aiostore.store import CONTROL_ID, Store
+from aiostore.versions import PROCESS_CLOCK, VersionClock
 
 _logger = logging.getLogger("aiostore.migration")
 
@@ -66,8 +70,10 @@ class MigrationAdaptor:
         name: the migration's, 1 to 64 characters of `a-z A-Z 0-9 _ -`; the same in every process.
         current_deadline: how long the current store may take over a write.
         target_deadline: how long the target may; a write waits no longer for it.
+        lease: a process that could not renew its lease for so long sends nothing any more.
         grace: after this long no request of any process can still land in a store.
         rest: how long to wait before a failed repair or connection is tried again.
+        clock: makes the versions of its own records.
 
     Raises:
         ConfigurationError: both are the same store.
@@ -82,8 +88,10 @@ class MigrationAdaptor:
         name: str,
         current_deadline: timedelta = timedelta(seconds=30),
         target_deadline: timedelta = timedelta(seconds=2),
+        lease: timedelta = timedelta(seconds=15),
         grace: timedelta = timedelta(seconds=40),
         rest: timedelta = timedelta(seconds=1),
+        clock: VersionClock = PROCESS_CLOCK,
     ) -> None:
         same_place = current.capabilities.persistent and current.name == target.name
         if current is target or same_place:
@@ -93,12 +101,21 @@ class MigrationAdaptor:
         self.migration = check_collection(name)
         self.current = current
         self.target = target
-        self.verified = False
         self.connected = asyncio.Event()
         self._rest = rest
-        self._current = Leg(current, current_deadline)
-        self._target = Leg(target, current_deadline)
-        self._mirror = Mirror(target, target_deadline)
+        self._patience = current_deadline
+        self._clock = clock
+        self._current = Leg(current, current_deadline, self._check)
+        self._target = Leg(target, current_deadline, self._check)
+        self._mirror = Mirror(target, target_deadline, self._check)
+        here = Leg(current, lease / 3)
+        there = Leg(target, lease / 3, self._check_connected)
+        self.claims = Claims(current, target, self.migration, clock)
+        self.control = ControlDocument(here, there, self.migration, clock)
+        self.members = Members(here, there, self.migration, clock)
+        self.presence = Presence(
+            self, self.control, self.members, here, there, lease=lease, grace=grace, rest=rest
+        )
         self.repair = Repair(self._current, self._mirror, grace)
         self.handoff = Handoff(self._current, self._target)
         self._dual = DualWrite(self._current, self._mirror, self.repair)
@@ -106,7 +123,8 @@ class MigrationAdaptor:
         self._scans = Scans(current, target, self._authority)
         self._phase = Phase.DUAL_WRITE
         self._jobs: set[asyncio.Task[None]] = set()
-        self._upkeep: asyncio.Task[None] | None = None
+        self._steps: set[asyncio.Event] = set()
+        self._upkeep: set[asyncio.Task[None]] = set()
         ours, theirs = current.capabilities, target.capabilities
         self._capabilities = Capabilities(
             persistent=ours.persistent and theirs.persistent,
@@ -146,63 +164,109 @@ class MigrationAdaptor:
         return self._capabilities
 
     @property
+    def phase(self) -> Phase:
+        """What is begun now is done as this phase has it."""
+        return self._phase
+
+    @property
     def complete(self) -> bool:
         """Whether both stores are equal for all that is known: verified, and nothing in doubt."""
-        return self.verified and not self.repair.suspects and not self.repair.overflowed
+        return (
+            self.control.latest.is_verified
+            and not self.repair.suspects
+            and not self.repair.overflowed
+        )
 
     @property
     def target_failures(self) -> int:
         """How many mirrored writes failed or were left out since the start."""
         return self._mirror.failures
 
+    def health(self) -> Health:
+        """How this process fares."""
+        return Health(
+            connected=self.connected.is_set(),
+            suspects=self.repair.suspects,
+            target_failures=self.target_failures,
+            read_ms=_most(self._current.reads),
+            write_ms=_most(self._current.writes),
+        )
+
     async def open(self) -> None:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self.current.aclose)
             await self.current.open()
+            await self.claims.check_current()
             undo.push_async_callback(self.target.aclose)
             try:
                 await self._connect()
             except UnavailableError as error:
                 _logger.warning("the target cannot be reached yet: %s", error)
-            self._upkeep = asyncio.create_task(self._keep_up(), name="aiostore: migration upkeep")
+            await self.control.create()
+            await self.presence.join()
+            self._keep(self.presence.run(), "lease")
+            self._keep(self.repair.run(self._rest), "repair")
+            if not self.connected.is_set():
+                self._keep(self._connect_later(), "connection")
             undo.pop_all()
 
     async def aclose(self) -> None:
-        await self.drain()
-        upkeep, self._upkeep = self._upkeep, None
-        if upkeep is not None:
-            upkeep.cancel()
-            await asyncio.wait([upkeep])
+        await self.settle()
+        upkeep, self._upkeep = self._upkeep, set()
+        for task in upkeep:
+            task.cancel()
+        if upkeep:
+            await asyncio.wait(upkeep)
+        await self.presence.leave()
         self.connected.clear()
         self._mirror.connected = False
         async with AsyncExitStack() as both:
             both.push_async_callback(self.current.aclose)
             both.push_async_callback(self.target.aclose)
 
-    @property
-    def phase(self) -> Phase:
-        """What is begun now is done as this phase has it."""
-        return self._phase
+    def begin(self, phase: Phase) -> None:
+        """Begin everything from now on as `phase` has it."""
+        self._phase = phase
 
-    async def enter(self, phase: Phase) -> None:
-        """Be in a phase, once what was begun in the one before has ended.
+    async def settle(self) -> None:
+        """Wait until all has ended that has been begun before this call."""
+        steps = set(self._steps)
+        await self.drain()
+        await self.repair.settle_down()
+        for step in steps:
+            await step.wait()
 
-        All processes of a service are in one phase or in two that follow one another, so nobody
-        goes on before everybody has come here. A step leads to the next phase, or back to the last.
+    async def abandon(self) -> None:
+        """Stop all writes that are under way; it is not known whether they took effect."""
+        jobs = set(self._jobs)
+        for job in jobs:
+            job.cancel()
+        if jobs:
+            await asyncio.wait(jobs)
+
+    @asynccontextmanager
+    async def step(self, *phases: Phase) -> AsyncGenerator[None, None]:
+        """A part of background work, in one of these phases; the next step waits for its end.
 
         Raises:
-            MigrationError: the phase is not the next, nor the last; or the target is not connected.
+            MigrationError: this process is in another phase.
+            UnavailableError: its lease has run out and cannot be renewed.
         """
-        steps = [Phase.DUAL_WRITE, Phase.HANDOFF, Phase.TARGET]
-        if phase not in steps or abs(steps.index(phase) - steps.index(self._phase)) > 1:
+        await self.presence.ensure(self._patience)
+        if self._phase not in phases:
+            wanted = " or ".join(repr(phase.value) for phase in phases)
             raise MigrationError(
-                f"from the phase {self._phase.value!r} no step leads to {phase.value!r}",
+                f"this takes the phase {wanted}, and the migration is in {self._phase.value!r}",
                 store=self.name,
             )
-        if phase is not Phase.DUAL_WRITE and not self.connected.is_set():
-            raise MigrationError("the target has not been connected yet", store=self.name)
-        self._phase = phase
-        await self.drain()
+        token, over = self.presence.bind(), asyncio.Event()
+        self._steps.add(over)
+        try:
+            yield
+        finally:
+            self._steps.discard(over)
+            over.set()
+            self.presence.unbind(token)
 
     async def drain(self) -> None:
         """Wait until every write that is under way now has ended in both stores."""
@@ -212,6 +276,9 @@ class MigrationAdaptor:
     async def read(
         self, ids: Sequence[DocumentId], /, *, consistent: bool = True
     ) -> Sequence[Record | None]:
+        if list(ids) == [CONTROL_ID]:
+            return [None]  # the claim is the migration's own, and keeps plain stores out alone
+        await self.presence.ensure(self._patience)
         match self._phase:
             case Phase.HANDOFF:
                 return await self._authority.read_moving(ids)
@@ -223,6 +290,7 @@ class MigrationAdaptor:
                 return list(map(rows.shown, await self.current.read(ids, consistent=False)))
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
+        await self.presence.ensure(self._patience)
         # The legs belong to the store: a caller that is cancelled leaves neither of them behind.
         answer: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
         job = asyncio.create_task(self._answer(writes, answer), name="aiostore: migrating write")
@@ -237,6 +305,7 @@ class MigrationAdaptor:
         )
 
     async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        await self.presence.ensure(self._patience)
         match self._phase:
             case Phase.HANDOFF:
                 chunks = self._scans.of_both(request)
@@ -292,7 +361,8 @@ class MigrationAdaptor:
             return 0
         removed = 0
         async for chunk in self.scan(Scan(request.collection, chunk=self._capabilities.max_batch)):
-            tombstones = [_deletion(record) for record in chunk if record.body is not None]
+            documents = [record for record in chunk if record.body is not None]
+            tombstones = [_deletion(record, self._clock) for record in documents]
             if tombstones:
                 removed += sum(outcome.applied for outcome in await self.write(tombstones))
         return removed
@@ -300,6 +370,7 @@ class MigrationAdaptor:
     async def _answer(
         self, writes: Sequence[Write], answer: "asyncio.Future[Sequence[Outcome]]"
     ) -> None:
+        self.presence.bind()
         try:
             await self._write(writes, answer)
         except Exception as error:  # noqa: BLE001  # the caller's, if there is one
@@ -328,6 +399,8 @@ class MigrationAdaptor:
         while left:
             if phase is Phase.TARGET:
                 decide(left, await self._authority.write_alone(left))
+            elif phase is Phase.CURRENT:
+                decide(left, await self._current.write([rows.for_current(one) for one in left]))
             else:
                 if phase is Phase.HANDOFF:
                     ids = [write.record.id for write in left]
@@ -341,19 +414,31 @@ class MigrationAdaptor:
 
     async def _connect(self) -> None:
         await self.target.open()
-        await control.start(self.current, self.target, self.migration)
+        await self.claims.take()
         self._mirror.connected = True
         self.connected.set()
 
-    async def _keep_up(self) -> None:
+    async def _connect_later(self) -> None:
         while not self.connected.is_set():
             await asyncio.sleep(self._rest.total_seconds())
             try:
                 await self._connect()
+                await self.control.create()
             except StoreError as error:
                 _logger.warning("the target cannot be used yet: %s", error)
+                self._mirror.connected = False
+                self.connected.clear()
                 await self.target.aclose()
-        await self.repair.run(self._rest)
+
+    def _check(self) -> None:
+        self.presence.check()
+
+    def _check_connected(self) -> None:
+        if not self.connected.is_set():
+            raise UnavailableError("the target has not been reached yet", store=self.target.name)
+
+    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._upkeep.add(asyncio.create_task(work, name=f"aiostore: migration, {name}"))
 
 
 def _decide_unmoved(
@@ -365,6 +450,11 @@ def _decide_unmoved(
     decide(writes, [None if _is_by_moved(outcome) else outcome for outcome in outcomes])
 
 
+def _most(seconds: Collection[float]) -> float | None:
+    """How many milliseconds 95 % of these took at most."""
+    return None if not seconds else 1000 * sorted(seconds)[len(seconds) * 95 // 100]
+
+
 def _is_by_moved(outcome: Outcome) -> bool:
     return not outcome.applied and rows.is_moved(outcome.record)
 
@@ -373,8 +463,8 @@ def _shown(outcome: Outcome) -> Outcome:
     return Outcome(applied=outcome.applied, record=rows.shown(outcome.record))
 
 
-def _deletion(record: Record) -> Write:
-    now = PROCESS_CLOCK.now()
-    version = PROCESS_CLOCK.next(record.version)
+def _deletion(record: Record, clock: VersionClock) -> Write:
+    now = clock.now()
+    version = clock.next(record.version)
     tombstone = Record(record.id, None, version, now, now)
     return Write(tombstone, Newer(), Mark.LIVE)

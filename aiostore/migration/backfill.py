@@ -15,11 +15,11 @@ import stamina
 
 from aiostore.codecs import codec_for
 from aiostore.errors import UnavailableError
+from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.migration import rows
 from aiostore.migration.adaptor import MigrationAdaptor
-from aiostore.migration.control import checkpoint_id
 from aiostore.migration.progress import Progress, Report, silent
-from aiostore.protocols import Adaptor, Newer, Record, Scan, Write
+from aiostore.protocols import Adaptor, DocumentId, Newer, Record, Scan, Write
 from aiostore.versions import PROCESS_CLOCK
 
 _PATIENCE = timedelta(minutes=5)
@@ -35,6 +35,11 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 
 _CODEC = codec_for(Checkpoint)
+
+
+def checkpoint_id(migration: str, collection: str) -> DocumentId:
+    """Where a migration's backfill of one collection keeps, in the target, how far it is."""
+    return DocumentId(SYSTEM_COLLECTION, f"backfill/{migration}/{collection}")
 
 
 async def backfill(

@@ -1,118 +1,155 @@
-"""The control document: what a migration has made of each of its stores, kept in the store itself.
+"""The control document: in which phase a migration is, and how its background work is to be done.
 
-A plain `Store` reads it when it opens and refuses where it says so, which keeps a wrong
-configuration from writing where nobody will look.
+There is one, as `control/<migration>`. The current store decides about it by compare-and-set; the
+target gets a copy of it with the same version, so that a process that has left the current store
+behind finds it there. It is small, and read by every process several times a lease.
 """
 
-from typing import Literal
+import logging
+from collections.abc import Callable
 
 import msgspec
 
 from aiostore.codecs import codec_for
-from aiostore.errors import MigrationError
+from aiostore.errors import UnavailableError
 from aiostore.limits import SYSTEM_COLLECTION
-from aiostore.migration.rows import is_users
-from aiostore.protocols import Absent, Adaptor, DocumentId, Exactly, Record, Write
-from aiostore.store import CONTROL_ID
-from aiostore.versions import PROCESS_CLOCK
+from aiostore.migration.legs import Leg
+from aiostore.migration.phases import Phase
+from aiostore.protocols import Absent, DocumentId, Exactly, Newer, Record, Write
+from aiostore.versions import VersionClock
 
-Role = Literal["source", "target"]
+_logger = logging.getLogger("aiostore.migration")
 
 
 class Control(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What stands at `CONTROL_ID`.
+    """What an operator has decided.
 
     Attributes:
-        migration: its name.
-        role: this store's part in it.
-        finished: whether the target has taken over.
-        refusal: why a plain store must not open, and what to do; None if it may.
+        phase: what every process is to adopt.
+        generation: how many steps have been taken; grows by one with each.
+        pristine: no document has ever been handed off.
+        born_in_target: documents may have been created in the target alone.
+        verified: the generation in which both stores were last proven equal.
+        swept: the generation in which every document was last moved: to the target in the phase
+            `handoff`, back in `dual-write`.
+        paused: why the background work waits; None if it does not.
+        documents_per_second: how fast it may go; None for as fast as it can.
+        bytes_per_second: likewise.
     """
 
-    migration: str
-    role: Role
-    finished: bool = False
-    refusal: str | None = None
+    phase: Phase = Phase.DUAL_WRITE
+    generation: int = 1
+    pristine: bool = True
+    born_in_target: bool = False
+    verified: int | None = None
+    swept: int | None = None
+    paused: str | None = None
+    documents_per_second: float | None = None
+    bytes_per_second: float | None = None
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the stores have been proven equal since the last step."""
+        return self.verified == self.generation
+
+    @property
+    def is_swept(self) -> bool:
+        """Whether every document has been moved since the last step."""
+        return self.swept == self.generation
 
 
 _CODEC = codec_for(Control)
 
 
-def checkpoint_id(migration: str, collection: str) -> DocumentId:
-    """Where a migration's backfill of one collection keeps, in the target, how far it is."""
-    return DocumentId(SYSTEM_COLLECTION, f"backfill/{migration}/{collection}")
+class ControlDocument:
+    """The control document of one migration, as one process sees it.
 
+    Args:
+        current: the current store.
+        target: the target.
+        migration: the migration's name.
+        clock: makes its versions.
 
-async def start(current: Adaptor, target: Adaptor, migration: str) -> None:
-    """Claim both stores for a migration, or resume it.
-
-    Raises:
-        MigrationError: the target holds something else, or another migration has one of them.
+    Attributes:
+        latest: what was last read or written here.
     """
-    there = await _read(target)
-    if there is None or (there.finished and there.role == "source"):
-        held = [name for name in await target.collections() if is_users(name)]
-        if held:
-            raise MigrationError(
-                f"the target is not empty, it holds the collection {held[0]!r}: choose an empty "
-                "store",
-                store=target.name,
-            )
-    elif there.migration != migration:
-        raise MigrationError(
-            f"the store belongs to the migration {there.migration!r}: choose another target",
-            store=target.name,
-        )
-    elif there.finished:
-        raise MigrationError(
-            f"the migration {migration!r} is finished: configure the target's URL alone",
-            store=target.name,
-        )
-    here = await _read(current)
-    if here is not None and not here.finished and here.migration != migration:
-        raise MigrationError(
-            f"the current store is part of the migration {here.migration!r}: finish that first",
-            store=current.name,
-        )
-    if here is not None and here.finished and here.role == "source" and there is None:
-        raise MigrationError(here.refusal or "the store was moved away", store=current.name)
-    await _write(
-        target,
-        Control(
-            migration,
-            "target",
-            refusal=f"the migration {migration!r} is copying into this store, which is not "
-            "complete: open it with the migration's configuration, or finish the migration",
-        ),
-    )
-    await _write(current, Control(migration, "source"))
+
+    def __init__(self, current: Leg, target: Leg, migration: str, clock: VersionClock) -> None:
+        self.latest = Control()
+        self._id = DocumentId(SYSTEM_COLLECTION, f"control/{migration}")
+        self._current = current
+        self._target = target
+        self._clock = clock
+
+    async def read(self) -> Control:
+        """As it stands where this process, by its phase, has to look.
+
+        In the phase `target` that is the target, whose copy may be a step behind for a moment:
+        then it stays at what it knows.
+
+        Raises:
+            UnavailableError: that store did not answer.
+            CorruptRecordError: what stands there cannot be read.
+        """
+        store = self._target if self.latest.phase is Phase.TARGET else self._current
+        [record] = await store.read([self._id])
+        return self._learn(_control_of(record))
+
+    async def read_in_target(self) -> Control | None:
+        """The target's copy; None if it has none."""
+        [record] = await self._target.read([self._id])
+        return None if record is None else self._learn(_control_of(record))
+
+    async def create(self) -> Control:
+        """The document as it stands, or a new one where there is none yet."""
+        return await self.change(lambda control: control)
+
+    async def change(self, fn: Callable[[Control], Control]) -> Control:
+        """Change it; `fn` is called again if somebody else comes between.
+
+        The target's copy is renewed too, even if `fn` changes nothing. While documents are only
+        mirrored there, it may be late.
+
+        Raises:
+            UnavailableError: a store did not answer: it is not known whether it was changed.
+            CorruptRecordError: what stands there cannot be read.
+        """
+        while True:
+            [standing] = await self._current.read([self._id])
+            control = _control_of(standing)
+            changed = fn(control)
+            record, applied = standing, True
+            if standing is None or changed != control:
+                record = self._record(changed, standing)
+                condition = Absent() if standing is None else Exactly(standing.version)
+                [outcome] = await self._current.write([Write(record, condition)])
+                applied = outcome.applied
+            if applied and record is not None:
+                needed = {control.phase, changed.phase} & {Phase.HANDOFF, Phase.TARGET}
+                await self._copy(record, needed=bool(needed))
+                return self._learn(changed)
+
+    async def _copy(self, record: Record, *, needed: bool) -> None:
+        try:
+            await self._target.write([Write(record, Newer())])
+        except UnavailableError as error:
+            if needed:
+                raise
+            _logger.warning("the target has no copy of the control document yet: %s", error)
+
+    def _record(self, control: Control, standing: Record | None) -> Record:
+        now = self._clock.now()
+        version = self._clock.next(None if standing is None else standing.version)
+        body = msgspec.json.encode(control).decode()
+        return Record(self._id, body, version, now, now)
+
+    def _learn(self, control: Control) -> Control:
+        if control.generation >= self.latest.generation:
+            self.latest = control
+        return self.latest
 
 
-async def close(current: Adaptor, target: Adaptor, migration: str) -> None:
-    """Write down that the target has taken over; may be repeated after a crash in between."""
-    moved = (
-        f"the migration {migration!r} moved this store's documents to {target.name}, which has "
-        "been written since: configure that store"
-    )
-    await _write(current, Control(migration, "source", finished=True, refusal=moved))
-    await _write(target, Control(migration, "target", finished=True))
-
-
-async def _read(adaptor: Adaptor) -> Control | None:
-    [record] = await adaptor.read([CONTROL_ID])
+def _control_of(record: Record | None) -> Control:
     if record is None or record.body is None:
-        return None
+        return Control()
     return _CODEC.decode(record.body)
-
-
-async def _write(adaptor: Adaptor, control: Control) -> None:
-    body = msgspec.json.encode(control).decode()
-    while True:
-        [standing] = await adaptor.read([CONTROL_ID])
-        now = PROCESS_CLOCK.now()
-        version = PROCESS_CLOCK.next(None if standing is None else standing.version)
-        record = Record(CONTROL_ID, body, version, now, now)
-        condition = Absent() if standing is None else Exactly(standing.version)
-        [outcome] = await adaptor.write([Write(record, condition)])
-        if outcome.applied:
-            return

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from datetime import timedelta
 from typing import TypeVar
 
 from aiostore.errors import StoreError, UnavailableError
-from aiostore.protocols import Adaptor, DocumentId, Outcome, Record, Write
+from aiostore.protocols import Adaptor, Check, DocumentId, Outcome, Record, Scan, Write
 
 R = TypeVar("R")
 
@@ -17,31 +18,73 @@ _logger = logging.getLogger("aiostore.migration")
 _FAILURES_TO_TRIP = 5
 _SHORTEST_REST = 1.0
 _LONGEST_REST = 30.0
+_MOST_TIMES = 256
+
+
+def always() -> None:
+    """Permit every call."""
 
 
 class Leg:
-    """An adaptor whose calls end within a deadline, with `UnavailableError` if need be."""
+    """An adaptor whose calls end within a deadline, with `UnavailableError` if need be.
 
-    def __init__(self, adaptor: Adaptor, deadline: timedelta) -> None:
+    Args:
+        adaptor: the store.
+        deadline: how long a call may take.
+        permit: is called before anything is sent; raises if it must not be.
+
+    Attributes:
+        adaptor: as given.
+        deadline: as given.
+        reads: how many seconds the last few hundred reads took.
+        writes: likewise the writes.
+    """
+
+    def __init__(
+        self, adaptor: Adaptor, deadline: timedelta, permit: Callable[[], None] = always
+    ) -> None:
         self.adaptor = adaptor
         self.deadline = deadline
+        self.reads: deque[float] = deque(maxlen=_MOST_TIMES)
+        self.writes: deque[float] = deque(maxlen=_MOST_TIMES)
+        self._permit = permit
 
     async def read(self, ids: Sequence[DocumentId]) -> Sequence[Record | None]:
         """As the adaptor's."""
-        return await self._within(self.adaptor.read(ids))
+        return await self._within(lambda: self.adaptor.read(ids), self.reads)
 
     async def write(self, writes: Sequence[Write]) -> Sequence[Outcome]:
         """As the adaptor's."""
-        return await self._within(self.adaptor.write(writes))
+        return await self._within(lambda: self.adaptor.write(writes), self.writes)
 
-    async def _within(self, call: Awaitable[R]) -> R:
+    async def write_atomic(self, items: Sequence[Write | Check]) -> Sequence[Outcome]:
+        """As the adaptor's."""
+        return await self._within(lambda: self.adaptor.write_atomic(items), self.writes)
+
+    async def collect(self, request: Scan) -> list[Record]:
+        """All records of a scan of which there are few."""
+        return await self._within(lambda: self._all(request))
+
+    async def _all(self, request: Scan) -> list[Record]:
+        async with aclosing(self.adaptor.scan(request)) as chunks:
+            return [record async for chunk in chunks for record in chunk]
+
+    async def _within(
+        self, call: Callable[[], Awaitable[R]], times: deque[float] | None = None
+    ) -> R:
+        self._permit()
+        clock = asyncio.get_running_loop().time
+        started = clock()
         try:
             async with asyncio.timeout(self.deadline.total_seconds()):
-                return await call
+                answer = await call()
         except TimeoutError as error:
             raise UnavailableError(
                 f"no answer within {self.deadline.total_seconds():g} s", store=self.adaptor.name
             ) from error
+        if times is not None:
+            times.append(clock() - started)
+        return answer
 
 
 class Breaker:
@@ -58,7 +101,7 @@ class Breaker:
     @property
     def rests(self) -> bool:
         """Whether calls are to be left out now."""
-        return time.monotonic() < self._closed_from
+        return asyncio.get_running_loop().time() < self._closed_from
 
     def succeeded(self) -> None:
         """A call was answered."""
@@ -70,7 +113,7 @@ class Breaker:
         self._failures += 1
         if self._failures >= _FAILURES_TO_TRIP:
             self._rest = min(max(_SHORTEST_REST, self._rest * 2), _LONGEST_REST)
-            self._closed_from = time.monotonic() + self._rest
+            self._closed_from = asyncio.get_running_loop().time() + self._rest
 
 
 class Mirror(Leg):
@@ -80,8 +123,10 @@ class Mirror(Leg):
         failures: calls that failed or were left out, since the start.
     """
 
-    def __init__(self, adaptor: Adaptor, deadline: timedelta) -> None:
-        super().__init__(adaptor, deadline)
+    def __init__(
+        self, adaptor: Adaptor, deadline: timedelta, permit: Callable[[], None] = always
+    ) -> None:
+        super().__init__(adaptor, deadline, permit)
         self.connected = False
         self.failures = 0
         self._breaker = Breaker()

@@ -6,7 +6,6 @@ says why each step is what it is; simpler ones lose data.
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
@@ -52,7 +51,7 @@ class Sight(NamedTuple):
 
 
 class _Suspect(Struct):
-    """When to look again (monotonic), and the version that was ahead at the last look."""
+    """When to look again, by the event loop's time; and the version that was ahead last time."""
 
     due: float
     ahead: str | None = None
@@ -73,6 +72,7 @@ class Repair:
         self._grace = grace.total_seconds()
         self._suspects: dict[DocumentId, _Suspect] = {}
         self._noticed = asyncio.Event()
+        self._busy = asyncio.Lock()
         self.overflowed = False
 
     @property
@@ -82,7 +82,7 @@ class Repair:
 
     def suspect(self, ids: Iterable[DocumentId], *, landing: bool) -> None:
         """Look at these again: at once, or if a request may still be `landing`, after the grace."""
-        due = time.monotonic() + (self._grace if landing else 0.0)
+        due = asyncio.get_running_loop().time() + (self._grace if landing else 0.0)
         for id_ in ids:
             known = self._suspects.get(id_)
             if known is not None:
@@ -178,7 +178,8 @@ class Repair:
                 continue
             try:
                 seen = {id_: self._suspects[id_].due for id_ in due}
-                await self.mend(due)
+                async with self._busy:
+                    await self.mend(due)
             except Exception as error:  # noqa: BLE001  # of either store; the next attempt decides
                 _logger.warning("a repair failed and will be tried again: %r", error)
                 await asyncio.sleep(rest.total_seconds())
@@ -189,14 +190,19 @@ class Repair:
             if not self._suspects:
                 self._noticed.clear()
 
+    async def settle_down(self) -> None:
+        """Wait until the repair that is under way has ended."""
+        async with self._busy:
+            return
+
     async def _due(self) -> list[DocumentId]:
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         due = (id_ for id_, suspect in self._suspects.items() if suspect.due <= now)
         return list(islice(due, _BATCH))
 
     async def _mend_ahead(self, ahead: Mapping[DocumentId, str]) -> None:
         dead: dict[DocumentId, str] = {}
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         for id_, version in ahead.items():
             known = self._suspects.get(id_)
             if known is not None and known.ahead == version and known.due <= now:

@@ -4,9 +4,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
+from msgspec.structs import replace
+
 from aiostore.errors import MigrationError
 from aiostore.migration import rows
 from aiostore.migration.adaptor import MigrationAdaptor
+from aiostore.migration.control import Control
+from aiostore.migration.coordinator import await_members
 from aiostore.migration.phases import Phase
 from aiostore.migration.progress import Progress, Report, silent
 from aiostore.migration.scans import ids_of_both
@@ -28,13 +32,15 @@ async def hand_off(migration: MigrationAdaptor, *, report: Report = silent) -> i
         MigrationError: this process is in another phase.
         UnavailableError: a store did not answer.
     """
-    _check_phase(migration, Phase.HANDOFF)
+    control = await _begin(migration, Phase.HANDOFF)
     done = 0
     async for ids, collection, total in _everything(migration):
-        await migration.handoff.forth(ids)
+        async with migration.step(Phase.HANDOFF):
+            await migration.handoff.forth(ids)
         done += len(ids)
         report(Progress("handoff", collection, total[0], max(*total)))
         await asyncio.sleep(0)  # a store in memory never lets the service in by itself
+    await _end(migration, control)
     return done
 
 
@@ -50,13 +56,15 @@ async def hand_back(migration: MigrationAdaptor, *, report: Report = silent) -> 
         MigrationError: this process is in another phase.
         UnavailableError: a store did not answer.
     """
-    _check_phase(migration, Phase.DUAL_WRITE)
+    control = await _begin(migration, Phase.DUAL_WRITE)
     done = 0
     async for ids, collection, total in _everything(migration):
-        await migration.handoff.back(ids)
+        async with migration.step(Phase.DUAL_WRITE):
+            await migration.handoff.back(ids)
         done += len(ids)
         report(Progress("handback", collection, total[0], max(*total)))
         await asyncio.sleep(0)  # likewise
+    await _end(migration, control)
     return done
 
 
@@ -76,10 +84,28 @@ async def _everything(
                 yield ids, collection, (come, total)
 
 
-def _check_phase(migration: MigrationAdaptor, phase: Phase) -> None:
-    if migration.phase is not phase:
+async def _begin(migration: MigrationAdaptor, phase: Phase) -> Control:
+    """The step that every process has to have taken before a sweep begins."""
+    control = await migration.control.read()
+    if control.phase is not phase:
         raise MigrationError(
-            f"this takes the phase {phase.value!r}, and this process is in "
-            f"{migration.phase.value!r}: enter it first",
+            f"this takes the phase {phase.value!r}, and the migration is in "
+            f"{control.phase.value!r}: advance it first",
             store=migration.name,
         )
+    await await_members(migration, control)
+    return control
+
+
+async def _end(migration: MigrationAdaptor, begun: Control) -> None:
+    """Write down that everything has been gone through, if no step was taken meanwhile."""
+
+    def swept(now: Control) -> Control:
+        if now.generation != begun.generation:
+            raise MigrationError(
+                "another step has been taken during the sweep: look at the status",
+                store=migration.name,
+            )
+        return replace(now, swept=now.generation)
+
+    await migration.control.change(swept)

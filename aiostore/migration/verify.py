@@ -11,6 +11,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal
 
+from msgspec.structs import replace
+
 from aiostore.migration import rows
 from aiostore.migration.adaptor import MigrationAdaptor
 from aiostore.migration.progress import Progress, Report, silent
@@ -104,7 +106,9 @@ async def verify(
         found.compared += done
     if migration.repair.overflowed and repair:
         migration.repair.overflowed = False
-    migration.verified = found.clean
+    await migration.control.change(
+        lambda now: replace(now, verified=now.generation if found.clean else None)
+    )
     return found
 
 

@@ -130,7 +130,8 @@ async def _enter(processes: list[MigrationAdaptor], phase: Phase, choices: rando
     """One process after the other; none before all others have come to the last phase."""
     for each in choices.sample(processes, len(processes)):
         await turns(choices.choice((0, 10, 40, 150)))
-        await each.enter(phase)
+        each.begin(phase)
+        await each.settle()
 
 
 async def _until_done(step: object) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import stamina
-from faults import FaultyMemory, Pair, at_rest
+from faults import FaultyMemory, Pair, at_rest, take_for_verified
 from msgspec.structs import replace
 
 from aiostore.adaptors.sql import SQLAdaptor, SQLiteDatabase
@@ -164,7 +164,7 @@ async def test_verify_repairs_when_told() -> None:
         del pair.current.memory._collections["c"]["k0006"]
         found = await verify(migration, repair=True)
         assert (found.mismatches, found.repaired) == (3, 2)
-        assert not migration.verified
+        assert not migration.control.latest.is_verified
         await at_rest(migration)
         assert pair.equal()
         assert (await verify(migration)).clean
@@ -268,7 +268,7 @@ async def test_suspects_are_bounded(
         pair.target.down = False
         await at_rest(migration)
         assert not pair.equal()
-        migration.verified = True
+        await take_for_verified(migration)
         assert not migration.complete
         assert (await verify(migration, repair=True)).mismatches == 3
         assert pair.equal()

@@ -1,5 +1,7 @@
 """What each store knows of its migration, and whom it refuses."""
 
+from typing import Any
+
 import pytest
 from faults import FaultyMemory, Pair
 
@@ -9,9 +11,11 @@ from aiostore.errors import (
     InvalidKeyError,
     MigrationError,
 )
-from aiostore.migration import MigrationAdaptor, backfill, control, finish, verify
+from aiostore.migration import MigrationAdaptor, backfill, finish, verify
+from aiostore.migration.backfill import checkpoint_id
+from aiostore.migration.claims import Claims, Role
 from aiostore.opening import open_adaptor
-from aiostore.protocols import DocumentId, Newer, Record, Write
+from aiostore.protocols import Adaptor, DocumentId, Newer, Record, Write
 from aiostore.store import CONTROL_ID, Store
 from aiostore.versions import PROCESS_CLOCK
 
@@ -125,14 +129,16 @@ async def test_an_end_that_was_interrupted_can_be_repeated(
     pair = Pair()
     migration = pair.migration()
     with monkeypatch.context() as patch:
-        write = control._write
+        write = Claims._set
 
-        async def crash_at_the_target(adaptor: object, document: control.Control) -> None:
-            if document.finished and document.role == "target":
+        async def crash_at_the_target(
+            self: Claims, store: Adaptor, role: Role, *, finished: bool = False, **rest: Any
+        ) -> None:
+            if finished and role == "target":
                 raise ZeroDivisionError
-            await write(adaptor, document)  # type: ignore[arg-type]  # passed through
+            await write(self, store, role, finished=finished, **rest)
 
-        patch.setattr(control, "_write", crash_at_the_target)
+        patch.setattr(Claims, "_set", crash_at_the_target)
         async with pair.store(migration) as store:
             await store.collection("c").put("k", {"n": 1})
             await backfill(migration)
@@ -167,7 +173,7 @@ def test_a_migration_has_a_proper_name() -> None:
         MigrationAdaptor(FaultyMemory(), FaultyMemory(), name="no spaces, please")
 
 
-@pytest.mark.parametrize("id_", [CONTROL_ID, control.checkpoint_id("test", "c")])
+@pytest.mark.parametrize("id_", [CONTROL_ID, checkpoint_id("test", "c")])
 async def test_a_damaged_record_of_the_migration_is_told(id_: DocumentId) -> None:
     """What the migration keeps in the target is read like any document: damage has its error."""
     pair = Pair()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from engines import IndexingMemory
-from faults import Pair, at_rest
+from faults import Pair, at_rest, take_for_verified
 
 import aiostore
 from aiostore.adaptors.memory import MemoryAdaptor
@@ -251,7 +251,7 @@ async def test_a_failing_target_fails_nothing_and_is_caught_up(pair: Pair) -> No
     async with pair.store(migration) as store:
         c = store.collection("c")
         await c.put_many({f"k{n}": {"n": n} for n in range(4)})
-        migration.verified = True
+        await take_for_verified(migration)
         states = [migration.complete]
         pair.target.down = True
         await c.put("k0", {"n": "new"})

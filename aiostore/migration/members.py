@@ -1,0 +1,154 @@
+"""The processes of a service in a migration, as each tells of itself, and how one is known dead.
+
+Each process keeps a record, `member/<migration>/<id>`, and renews it several times a lease. It
+tells how far the process has come with the steps, and how it fares.
+
+No clocks are compared. A process counts its lease from before it sent the last renewal, by its own
+monotonic clock, and sends nothing once it has run out. Who waits for it counts from when it saw the
+record's last change, by its own; and gives it the grace on top, in which what it had sent may land.
+"""
+
+import msgspec
+
+from aiostore.codecs import codec_for
+from aiostore.limits import SYSTEM_COLLECTION
+from aiostore.migration.legs import Leg
+from aiostore.migration.phases import Phase
+from aiostore.protocols import DocumentId, Exactly, Newer, Record, Scan, Write
+from aiostore.versions import VersionClock
+
+
+class Health(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a process fares.
+
+    Attributes:
+        connected: whether it has reached the target.
+        suspects: of how many documents it does not know that both stores are equal.
+        target_failures: how many mirrored writes failed or were left out since its start.
+        read_ms: how long the current store's reads took of late: 95 % were shorter; None for none.
+        write_ms: likewise its writes.
+        shadows_matched: how many sampled reads found the target equal.
+        shadows_behind: how many found it behind, but equal a moment later.
+        shadows_different: how many found it different for good.
+    """
+
+    connected: bool = False
+    suspects: int = 0
+    target_failures: int = 0
+    read_ms: float | None = None
+    write_ms: float | None = None
+    shadows_matched: int = 0
+    shadows_behind: int = 0
+    shadows_different: int = 0
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process tells of itself.
+
+    Attributes:
+        process: which one it is, for a person: host and process id.
+        phase: what it begins now, it does as this phase has it.
+        generation: the last step that it has taken, and since when all that it had begun before
+            has ended.
+        lease: after how many seconds without a renewal it sends nothing any more.
+        grace: after how many more nothing that it has sent can land.
+        health: how it fares.
+    """
+
+    process: str
+    phase: Phase
+    generation: int
+    lease: float
+    grace: float
+    health: Health = Health()
+
+
+_CODEC = codec_for(Member)
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A member's record, as it stands in one of the stores.
+
+    Attributes:
+        id: the member's.
+        version: of the record; another one with each renewal.
+        member: what it tells.
+    """
+
+    id: str
+    version: str
+    member: Member
+
+
+class Members:
+    """The members' records of one migration.
+
+    Args:
+        current: the current store.
+        target: the target.
+        migration: the migration's name.
+        clock: makes versions.
+    """
+
+    def __init__(self, current: Leg, target: Leg, migration: str, clock: VersionClock) -> None:
+        self.prefix = f"member/{migration}/"
+        self._current = current
+        self._target = target
+        self._clock = clock
+
+    async def all(self) -> dict[str, Seen]:
+        """Every member, in whichever of the stores it keeps its record now.
+
+        Raises:
+            UnavailableError: a store did not answer, so some could be missing.
+            CorruptRecordError: a record cannot be read.
+        """
+        found: dict[str, Seen] = {}
+        for store in (self._current, self._target):
+            for seen in await self._in(store):
+                known = found.get(seen.id)
+                if known is None or known.version < seen.version:
+                    found[seen.id] = seen
+        return found
+
+    async def bury(self, seen: Seen) -> None:
+        """Forget a member that is dead, unless it has given a sign of life."""
+        for store in (self._current, self._target):
+            await store.write([self._removal(seen.id, seen.version)])
+
+    async def put(self, store: Leg, id_: str, member: Member) -> None:
+        """Renew a member's record."""
+        now = self._clock.now()
+        body = msgspec.json.encode(member).decode()
+        place = DocumentId(SYSTEM_COLLECTION, self.prefix + id_)
+        while True:
+            record = Record(place, body, self._clock.next(), now, now)
+            [outcome] = await store.write([Write(record, Newer())])
+            if outcome.applied:
+                return
+            if outcome.record is not None:  # an older clock's; only after a restart of the clock
+                self._clock.observe(outcome.record.version)
+
+    async def remove(self, store: Leg, id_: str) -> None:
+        """Remove a member's record: it is leaving."""
+        place = DocumentId(SYSTEM_COLLECTION, self.prefix + id_)
+        while True:
+            [standing] = await store.read([place])
+            if standing is None:
+                return
+            # A renewal that was given up may land in between.
+            await store.write([self._removal(id_, standing.version)])
+
+    async def _in(self, store: Leg) -> list[Seen]:
+        request = Scan(SYSTEM_COLLECTION, prefix=self.prefix)
+        return [
+            Seen(
+                record.id.key.removeprefix(self.prefix), record.version, _CODEC.decode(record.body)
+            )
+            for record in await store.collect(request)
+            if record.body is not None
+        ]
+
+    def _removal(self, id_: str, version: str) -> Write:
+        place = DocumentId(SYSTEM_COLLECTION, self.prefix + id_)
+        return Write(Record(place, None, version, 0, 0), Exactly(version), erase=True)
