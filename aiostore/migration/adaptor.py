@@ -60,6 +60,8 @@ from aiostore.versions import PROCESS_CLOCK, VersionClock
 
 _logger = logging.getLogger("aiostore.migration")
 
+_TARGET = timedelta(seconds=2)
+
 
 class MigrationAdaptor:
     """Two stores as one: the current one, and a target that is becoming its equal.
@@ -68,8 +70,10 @@ class MigrationAdaptor:
         current: the store that answers.
         target: the store that is to take over; empty, or this migration's from before.
         name: the migration's, 1 to 64 characters of `a-z A-Z 0-9 _ -`; the same in every process.
-        current_deadline: how long the current store may take over a write.
-        target_deadline: how long the target may; a write waits no longer for it.
+        current_deadline: how long a call of the authority may take; by default three quarters of
+            the grace.
+        target_deadline: how long the target may take for its copy, and a write waits for it; by
+            default 2 s, or as long as that if it is less.
         lease: a process that could not renew its lease for so long sends nothing any more.
         grace: after this long no request of any process can still land in a store.
         rest: how long to wait before a failed repair or connection is tried again.
@@ -86,8 +90,8 @@ class MigrationAdaptor:
         target: Adaptor,
         *,
         name: str,
-        current_deadline: timedelta = timedelta(seconds=30),
-        target_deadline: timedelta = timedelta(seconds=2),
+        current_deadline: timedelta | None = None,
+        target_deadline: timedelta | None = None,
         lease: timedelta = timedelta(seconds=15),
         grace: timedelta = timedelta(seconds=40),
         rest: timedelta = timedelta(seconds=1),
@@ -102,13 +106,18 @@ class MigrationAdaptor:
         self.current = current
         self.target = target
         self.connected = asyncio.Event()
+        self.grace = grace
+        self.now = clock.now
         self._rest = rest
+        longest = grace * 3 / 4
+        current_deadline = longest if current_deadline is None else current_deadline
+        target_deadline = min(_TARGET, longest) if target_deadline is None else target_deadline
         self._patience = current_deadline
         self._clock = clock
         self._current = Leg(current, current_deadline, self._check)
         self._target = Leg(target, current_deadline, self._check)
         self._mirror = Mirror(target, target_deadline, self._check)
-        here = Leg(current, lease / 3)
+        here = Leg(current, lease / 3, self._check_current)
         there = Leg(target, lease / 3, self._check_connected)
         self.claims = Claims(current, target, self.migration, clock)
         self.control = ControlDocument(here, there, self.migration, clock)
@@ -122,6 +131,7 @@ class MigrationAdaptor:
         self._authority = Authority(self._current, self._target)
         self._scans = Scans(current, target, self._authority)
         self._phase = Phase.DUAL_WRITE
+        self._has_current = False
         self._jobs: set[asyncio.Task[None]] = set()
         self._steps: set[asyncio.Event] = set()
         self._upkeep: set[asyncio.Task[None]] = set()
@@ -195,19 +205,20 @@ class MigrationAdaptor:
     async def open(self) -> None:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self.current.aclose)
-            await self.current.open()
-            await self.claims.check_current()
             undo.push_async_callback(self.target.aclose)
+            try:
+                await self._connect_current()
+            except UnavailableError as error:
+                await self._go_on_without_current(error)
             try:
                 await self._connect()
             except UnavailableError as error:
                 _logger.warning("the target cannot be reached yet: %s", error)
-            await self.control.create()
+                await self._disconnect()
             await self.presence.join()
             self._keep(self.presence.run(), "lease")
             self._keep(self.repair.run(self._rest), "repair")
-            if not self.connected.is_set():
-                self._keep(self._connect_later(), "connection")
+            self._keep(self._connect_later(), "connection")
             undo.pop_all()
 
     async def aclose(self) -> None:
@@ -219,7 +230,7 @@ class MigrationAdaptor:
             await asyncio.wait(upkeep)
         await self.presence.leave()
         self.connected.clear()
-        self._mirror.connected = False
+        self._has_current = self._mirror.connected = False
         async with AsyncExitStack() as both:
             both.push_async_callback(self.current.aclose)
             both.push_async_callback(self.target.aclose)
@@ -412,26 +423,60 @@ class MigrationAdaptor:
                     decide(moved, await self._authority.write(moved))
             left = [write for write in left if write.record.id not in outcomes]
 
-    async def _connect(self) -> None:
+    async def _connect_current(self) -> None:
+        await self.current.open()
+        await self.claims.check_current()
+        self._has_current = True
+        await self.control.read()
+
+    async def _go_on_without_current(self, error: UnavailableError) -> None:
+        """Where all documents are in the target, the current store need not be there."""
+        await self.current.aclose()
         await self.target.open()
-        await self.claims.take()
-        self._mirror.connected = True
+        await self.claims.check_target()
         self.connected.set()
+        control = await self.control.read_in_target()
+        if control is None or control.phase is not Phase.TARGET:
+            raise error
+        _logger.warning("the current store cannot be reached: %s", error)
+
+    async def _connect(self) -> None:
+        if not self.connected.is_set():
+            await self.target.open()
+            self.connected.set()
+        if self._has_current and self.control.latest.phase is not Phase.CURRENT:
+            await self.claims.take()
+            await self.control.create()
+        self._mirror.connected = True
 
     async def _connect_later(self) -> None:
-        while not self.connected.is_set():
+        """Reach what could not be reached at the start, and what the first step needs."""
+        while not (self._has_current and self._mirror.connected):
             await asyncio.sleep(self._rest.total_seconds())
             try:
+                if not self._has_current:
+                    await self._connect_current()
                 await self._connect()
-                await self.control.create()
             except StoreError as error:
-                _logger.warning("the target cannot be used yet: %s", error)
-                self._mirror.connected = False
-                self.connected.clear()
-                await self.target.aclose()
+                _logger.warning("a store of the migration cannot be used yet: %s", error)
+                await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        """Close what could not be connected; in the phase `target` the target is in use."""
+        if not self._has_current:
+            await self.current.aclose()
+        if not self._mirror.connected:
+            self.connected.clear()
+            await self.target.aclose()
 
     def _check(self) -> None:
         self.presence.check()
+
+    def _check_current(self) -> None:
+        if not self._has_current:
+            raise UnavailableError(
+                "the current store has not been reached yet", store=self.current.name
+            )
 
     def _check_connected(self) -> None:
         if not self.connected.is_set():

@@ -4,6 +4,7 @@ A plain `Store` reads it when it opens and refuses where it says so, which keeps
 configuration from writing where nobody will look.
 """
 
+import logging
 from typing import Literal
 
 import msgspec
@@ -14,6 +15,8 @@ from aiostore.migration.rows import is_users
 from aiostore.protocols import Absent, Adaptor, Exactly, Record, Write
 from aiostore.store import CONTROL_ID
 from aiostore.versions import VersionClock
+
+_logger = logging.getLogger("aiostore.migration")
 
 Role = Literal["source", "target"]
 
@@ -71,9 +74,10 @@ class Claims:
     async def check_target(self) -> None:
         """See whether the target may be migrated to; nothing is written.
 
+        If this migration has come to its end there, processes may go on in its last phase.
+
         Raises:
-            MigrationError: it holds something else, or another migration has it, or this one has
-                come to its end.
+            MigrationError: it holds something else, or another migration has it.
         """
         there = await _read(self._target)
         if there is None or (there.finished and there.role == "source"):
@@ -90,14 +94,29 @@ class Claims:
                 store=self._target.name,
             )
         elif there.finished:
-            raise MigrationError(
-                f"the migration {self._migration!r} is finished: configure the target's URL alone",
-                store=self._target.name,
+            _logger.warning(
+                "the migration %r is finished: configure %s alone",
+                self._migration,
+                self._target.name,
             )
         here = await _read(self._current)
         if here is not None and here.finished and here.role == "source" and there is None:
             raise MigrationError(
                 here.refusal or "the store was moved away", store=self._current.name
+            )
+
+    async def check_open(self) -> None:
+        """See whether steps can still be taken.
+
+        Raises:
+            MigrationError: plain stores may be using the target.
+        """
+        there = await _read(self._target)
+        if there is not None and there.finished:
+            raise MigrationError(
+                f"the migration {self._migration!r} is finished, plain stores may be using the "
+                "target: to go back, migrate in the other direction",
+                store=self._target.name,
             )
 
     async def take(self) -> None:

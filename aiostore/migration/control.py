@@ -125,8 +125,9 @@ class ControlDocument:
                 [outcome] = await self._current.write([Write(record, condition)])
                 applied = outcome.applied
             if applied and record is not None:
-                needed = {control.phase, changed.phase} & {Phase.HANDOFF, Phase.TARGET}
-                await self._copy(record, needed=bool(needed))
+                if changed.phase is not Phase.CURRENT:  # then the target is to be left alone
+                    needed = {control.phase, changed.phase} & {Phase.HANDOFF, Phase.TARGET}
+                    await self._copy(record, needed=bool(needed))
                 return self._learn(changed)
 
     async def _copy(self, record: Record, *, needed: bool) -> None:

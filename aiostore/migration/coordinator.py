@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import timedelta
 
 from msgspec.structs import replace
 
@@ -77,6 +78,7 @@ async def advance(
     control = await migration.control.create()
     if control.phase is not to:
         _check_step(migration, control, to)
+        await migration.claims.check_open()
         await await_members(migration, control, tell=tell)
         if to is Phase.HANDOFF and control.phase is Phase.DUAL_WRITE:
             if not force:
@@ -147,13 +149,18 @@ async def complete(migration: MigrationAdaptor, *, tell: Tell = silently) -> Non
     await await_members(migration, control, tell=tell)
     await _remove_copies(migration)
     await migration.claims.close()
+    # Younger ones may still refuse a write that is sent again; plain stores purge them later.
+    old = migration.now() - 2 * migration.grace // timedelta(microseconds=1)
+    for collection in filter(rows.is_users, await migration.target.collections()):
+        await migration.target.purge(Purge(collection, deleted_before=old))
 
 
 async def abort(migration: MigrationAdaptor) -> None:
     """End a migration that has come all the way back: the target is empty as before it.
 
-    Processes that run on the wrapper may go on, until they are restarted with the current store's
-    URL. May be repeated after a crash.
+    Everything is removed from the target. Processes that run on the wrapper may go on, until they
+    are restarted with the current store's URL. The migration's name cannot be used again. May be
+    repeated after a crash.
 
     Raises:
         MigrationError: the migration is not in the phase `current`.
@@ -167,7 +174,7 @@ async def abort(migration: MigrationAdaptor) -> None:
             store=migration.name,
         )
     await await_members(migration, control)
-    for collection in filter(rows.is_users, await migration.target.collections()):
+    for collection in await migration.target.collections():
         await migration.target.purge(Purge(collection, everything=True))
     await migration.claims.drop()
 

@@ -129,10 +129,7 @@ class Presence:
         """
         stint = _STINT.get()
         if not self.lasts or (stint is not None and stint.over):
-            raise UnavailableError(
-                "nothing was sent: this process could not renew its lease in the migration for "
-                f"{self._lease:g} s, so others may have gone on without it"
-            )
+            raise self._lost()
 
     async def ensure(self, patience: timedelta) -> None:
         """Renew the lease if it has run out.
@@ -148,7 +145,8 @@ class Presence:
                     self._renewed.clear()
                     self.nudge()
                     await self._renewed.wait()
-        self.check()
+        if not self.lasts:
+            raise self._lost()
 
     def nudge(self) -> None:
         """Look at the control document now."""
@@ -227,6 +225,12 @@ class Presence:
         await self._register()
         self._until = max(self._until, sent + self._lease)
         self._renewed.set()
+
+    def _lost(self) -> UnavailableError:
+        return UnavailableError(
+            "nothing was sent: this process could not renew its lease in the migration for "
+            f"{self._lease:g} s, so others may have gone on without it"
+        )
 
     def _follow(self, control: Control) -> None:
         _logger.info("phase %s, generation %d", control.phase.value, control.generation)

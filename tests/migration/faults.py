@@ -67,6 +67,7 @@ class Pair:
     def migration(
         self,
         *,
+        lease: timedelta = timedelta(seconds=15),
         grace: timedelta = timedelta(0),
         target_deadline: timedelta = timedelta(seconds=5),
         current_deadline: timedelta = timedelta(seconds=5),
@@ -76,6 +77,7 @@ class Pair:
             self.current,
             self.target,
             name="test",
+            lease=lease,
             grace=grace,
             rest=timedelta(0),
             target_deadline=target_deadline,

@@ -11,7 +11,7 @@ from aiostore.errors import (
     InvalidKeyError,
     MigrationError,
 )
-from aiostore.migration import MigrationAdaptor, backfill, finish, verify
+from aiostore.migration import MigrationAdaptor, Phase, advance, backfill, finish, verify
 from aiostore.migration.backfill import checkpoint_id
 from aiostore.migration.claims import Claims, Role
 from aiostore.opening import open_adaptor
@@ -55,12 +55,17 @@ async def test_the_source_refuses_a_plain_store_after_the_end() -> None:
 
 
 async def test_a_finished_migration_is_not_begun_again() -> None:
-    """Neither with the same name, nor by another one from the store that was moved away."""
+    """Neither with the same name, nor by another one from the store that was moved away.
+
+    Processes that are still configured for it may start, and go on in its last phase.
+    """
     pair = Pair()
     await finished(pair)
-    with pytest.raises(MigrationError, match="is finished"):
-        async with pair.store():
-            pass
+    async with pair.store() as store:
+        migration = MigrationAdaptor.of(store)
+        assert migration.phase is Phase.TARGET
+        with pytest.raises(MigrationError, match="is finished"):
+            await advance(migration, Phase.HANDOFF)
     onward = MigrationAdaptor(pair.current, FaultyMemory("memory:third"), name="onward")
     with pytest.raises(MigrationError, match="moved this store's documents"):
         async with Store(onward):
