@@ -36,6 +36,7 @@ T = TypeVar("T")
 _KEPT: Any = object()
 _UPDATE_ATTEMPTS = 100
 _LONGEST_PAUSE = 0.1
+_A_DAY = 24 * 60 * 60 * 1_000_000
 
 
 class Collection(Reading[T]):
@@ -223,11 +224,14 @@ class Collection(Reading[T]):
         """Free the room that expired documents take; returns how many were removed.
 
         They are absent since they have expired, whether or not this is ever called. A document
-        that is written afresh meanwhile stays. A store in the midst of a migration puts it off.
+        that is written afresh meanwhile stays. So does the room go, and is counted, that a finished
+        migration has left to what was deleted during it, a day later. A store in the midst of a
+        migration puts it off.
         """
+        now = self._mapper.clock.now()
         # Expired is what expires at this moment, too.
         return await self._channel.purge(
-            Purge(self.name, expired_before=self._mapper.clock.now() + 1)
+            Purge(self.name, expired_before=now + 1, deleted_before=now - _A_DAY)
         )
 
     async def _replace(self, record: Record, version: str) -> Document[T]:

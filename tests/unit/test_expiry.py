@@ -3,11 +3,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.collection import Collection
 from aiostore.documents import Document
 from aiostore.errors import AlreadyExistsError, InvalidValueError, NotFoundError
+from aiostore.protocols import DocumentId, Exactly, Write
 from aiostore.store import Store
 from aiostore.testing import ManualClock
 from aiostore.versions import VersionClock
@@ -16,6 +18,7 @@ Sessions = Collection[dict[str, Any]]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
 
 
 def moment(hands: ManualClock) -> datetime:
@@ -158,6 +161,22 @@ async def test_purging_removes_what_has_expired(
     assert await store.purge_expired() == 2
     assert [one.key async for one in others.scan()] == ["later", "never"]
     assert await store.adaptor.count("others") == 2
+
+
+async def test_purging_removes_old_tombstones(
+    store: Store, sessions: Sessions, hands: ManualClock
+) -> None:
+    """What a migration has left of deleted documents goes a day later."""
+    document = await sessions.create("deleted", {})
+    [record] = await store.adaptor.read([DocumentId("sessions", "deleted")])
+    assert record is not None
+    tombstone = replace(record, body=None, updated_at=hands())
+    await store.adaptor.write([Write(tombstone, Exactly(document.version))])
+    hands.advance(DAY)
+    assert await sessions.purge_expired() == 0
+    hands.advance(MICROSECOND)
+    assert await sessions.purge_expired() == 1
+    assert await store.adaptor.count("sessions") == 0
 
 
 async def test_clearing_removes_everything(
