@@ -1,4 +1,4 @@
-"""From a URL or a mapping to a `Store`: changing the store is changing these.
+"""From a URL, a mapping or a TOML file to a `Store`: changing the store is changing these.
 
 | URL | store |
 |---|---|
@@ -8,18 +8,25 @@
 | `postgresql://user:password@host/database` | a PostgreSQL database |
 | `mariadb://…`, `mysql://user:password@host/database` | a MariaDB or MySQL database |
 | `dynamodb://table?region=eu-central-1` | a DynamoDB table |
+| `migration:NAME?current=URL&target=URL` | a migration from one of these to another |
+
+What a service is configured by all comes to one mapping: a URL to `{"url": URL}`, and that of a
+migration to `{"current": URL, "target": URL, "migration": NAME}`; the table `[store]` of a TOML
+file is such a mapping itself.
 
 Other packages add schemes by an entry point of the group `aiostore.adaptors`: its name is the
 scheme, its object a function from a `StoreURL` to an `Adaptor`.
 """
 
+import tomllib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct, to_builtins
 
 from aiostore.errors import ConfigurationError
 from aiostore.limits import PORTABLE, Limits
@@ -35,11 +42,31 @@ ENTRY_POINTS = "aiostore.adaptors"
 DISTRIBUTION = "aiostore-db"
 
 _MOST_SECONDS = 3600
+_MIGRATION = "migration"
+_TABLE = "store"
+
+_SHAPES = (
+    '{"url": URL} or {"current": URL, "target": URL, "migration": NAME}, perhaps with "lease" and '
+    '"grace" in seconds'
+)
+_TABLES = (
+    'url = "sqlite:///app.db", or current = "…", target = "…" and migration = "NAME", perhaps with '
+    "lease and grace in seconds"
+)
 
 
 class _BuiltIn(Struct, frozen=True):
     module: str
     extra: str | None
+
+
+class _MigrationOptions(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Those of a migration's URL."""
+
+    current: str
+    target: str
+    lease: Annotated[float, Meta(gt=0, le=_MOST_SECONDS)] | None = None
+    grace: Annotated[float, Meta(gt=0, le=_MOST_SECONDS)] | None = None
 
 
 _BUILT_IN = {
@@ -54,7 +81,7 @@ _BUILT_IN = {
 
 
 def open_store(
-    source: str | Mapping[str, Any],
+    source: str | Path | Mapping[str, Any],
     *,
     limits: Limits | None = PORTABLE,
     clock: VersionClock = PROCESS_CLOCK,
@@ -67,39 +94,78 @@ def open_store(
     Args:
         source: a URL; or a mapping `{"url": …}`; or a migration, `{"current": URL, "target": URL,
             "migration": NAME}`, perhaps with its `"lease"` and `"grace"` in seconds (see
-            `MigrationAdaptor`).
+            `MigrationAdaptor`); or the path of a TOML file whose table `[store]` is such a mapping.
+            As one URL a migration is `migration:NAME?current=URL&target=URL&lease=15&grace=40`,
+            both URLs percent-encoded.
         limits: see `Store`.
         clock: see `Store`.
         retries: see `Store`.
 
     Raises:
-        ConfigurationError: the URL, a scheme, an option or a name is wrong, or an extra is missing.
+        ConfigurationError: the URL, a scheme, an option or a name is wrong, an extra is missing, or
+            the file is not there or not so.
     """
     return Store(open_adaptor(source, clock=clock), limits=limits, clock=clock, retries=retries)
 
 
 def open_adaptor(
-    source: str | Mapping[str, Any], *, clock: VersionClock = PROCESS_CLOCK
+    source: str | Path | Mapping[str, Any], *, clock: VersionClock = PROCESS_CLOCK
 ) -> Adaptor:
     """The adaptor for `source`, not yet connected; arguments and errors as for `open_store`."""
     if isinstance(source, str):
-        return _adaptor_of_url(source)
+        return _configured({"url": source}, clock)
+    if isinstance(source, Path):
+        table = _table_of(source)
+        try:
+            return _configured(table, clock)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"the table [{_TABLE}] of {source}: {error}") from error
     if not isinstance(source, Mapping):
         raise ConfigurationError(
-            f"a store is named by a URL or a mapping, not by {type(source).__name__}"
+            "a store is named by a URL, a mapping or the path of a TOML file, not by "
+            f"{type(source).__name__}"
         )
-    if set(source) == {"url"} and isinstance(source["url"], str):
-        return _adaptor_of_url(source["url"])
-    return _migration(source, clock)
+    return _configured(source, clock)
 
 
 def schemes() -> list[str]:
     """The schemes that are known here, in order."""
-    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+    return sorted(
+        {*_BUILT_IN, _MIGRATION, *(point.name for point in entry_points(group=ENTRY_POINTS))}
+    )
 
 
-def _adaptor_of_url(text: str) -> Adaptor:
-    url = parse(text)
+def _table_of(path: Path) -> Mapping[str, Any]:
+    """The table of a TOML file that names the store."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"the configuration {path} cannot be read ({error.strerror}): it is a TOML file with "
+            f"a table [{_TABLE}] and in it {_TABLES}"
+        ) from error
+    except ValueError as error:  # of UTF-8 or of TOML
+        raise ConfigurationError(f"the configuration {path} is not TOML: {error}") from error
+    table = document.get(_TABLE)
+    if not isinstance(table, dict):
+        raise ConfigurationError(
+            f"the configuration {path} has no table [{_TABLE}]: write [{_TABLE}] and under it "
+            f"{_TABLES}"
+        )
+    return table
+
+
+def _configured(source: Mapping[str, Any], clock: VersionClock) -> Adaptor:
+    if set(source) != {"url"} or not isinstance(source["url"], str):
+        return _migration(source, clock)
+    url = parse(source["url"])
+    if url.scheme != _MIGRATION:
+        return _adaptor_of_url(url)
+    options = to_builtins(url.options(_MigrationOptions))
+    return _migration({**options, _MIGRATION: url.rest}, clock)
+
+
+def _adaptor_of_url(url: StoreURL) -> Adaptor:
     built_in = _BUILT_IN.get(url.scheme)
     return _registered(url) if built_in is None else _built_in(url, built_in)
 
@@ -140,8 +206,7 @@ def _migration(source: Mapping[str, Any], clock: VersionClock) -> Adaptor:
     missing = texts - set(source)
     if wrong or missing:
         raise ConfigurationError(
-            'a store is configured by {"url": URL} or {"current": URL, "target": URL, '
-            '"migration": NAME}, perhaps with "lease" and "grace" in seconds; '
+            f"a store is configured by {_SHAPES}; "
             + (
                 f"not known, or not of this kind: {wrong}"
                 if wrong
@@ -150,9 +215,16 @@ def _migration(source: Mapping[str, Any], clock: VersionClock) -> Adaptor:
         )
     durations = {name: timedelta(seconds=source[name]) for name in seconds & set(source)}
     return MigrationAdaptor(
-        _adaptor_of_url(source["current"]),
-        _adaptor_of_url(source["target"]),
+        _side(source, "current"),
+        _side(source, "target"),
         name=source["migration"],
         clock=clock,
         **durations,
     )
+
+
+def _side(source: Mapping[str, Any], name: str) -> Adaptor:
+    url = parse(source[name])
+    if url.scheme == _MIGRATION:
+        raise ConfigurationError(f"a migration's {name} is a store, not another migration")
+    return _adaptor_of_url(url)
