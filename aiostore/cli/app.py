@@ -5,6 +5,7 @@ import typer
 from aiostore.cli.check import check
 from aiostore.cli.demo import demo
 from aiostore.cli.dynamodb import dynamodb
+from aiostore.cli.migrate import migrate
 
 app = typer.Typer(
     help="One async interface over many stores, and a live migration from any to any other.",
@@ -17,3 +18,4 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(check)
 app.add_typer(dynamodb, name="dynamodb")
+app.add_typer(migrate, name="migrate")

@@ -1,7 +1,8 @@
 """Moving a live service from one store to another.
 
 `MigrationAdaptor` is the wrapper that the service runs on meanwhile; `backfill` copies what is
-old, `verify` proves both stores equal, `finish` hands the service over to the target.
+old, `verify` proves both stores equal, `finish` hands the service over to the target; `lead` does
+as much of it as is wanted, and `status` tells how it stands.
 """
 
 from aiostore.migration.adaptor import MigrationAdaptor
@@ -9,8 +10,10 @@ from aiostore.migration.backfill import backfill
 from aiostore.migration.control import Control
 from aiostore.migration.coordinator import Waiting, abort, advance, complete
 from aiostore.migration.finish import finish, rollback
+from aiostore.migration.lead import lead
 from aiostore.migration.phases import Phase
 from aiostore.migration.progress import Progress
+from aiostore.migration.status import Status, status
 from aiostore.migration.sweeps import hand_back, hand_off
 from aiostore.migration.verify import Difference, Verification, verify
 
@@ -20,6 +23,7 @@ __all__ = [
     "MigrationAdaptor",
     "Phase",
     "Progress",
+    "Status",
     "Verification",
     "Waiting",
     "abort",
@@ -29,6 +33,8 @@ __all__ = [
     "finish",
     "hand_back",
     "hand_off",
+    "lead",
     "rollback",
+    "status",
     "verify",
 ]

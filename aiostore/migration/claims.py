@@ -11,6 +11,7 @@ import msgspec
 
 from aiostore.codecs import codec_for
 from aiostore.errors import MigrationError
+from aiostore.migration.legs import Leg
 from aiostore.migration.rows import is_users
 from aiostore.protocols import Absent, Adaptor, Exactly, Record, Write
 from aiostore.store import CONTROL_ID
@@ -64,7 +65,7 @@ class Claims:
         Raises:
             MigrationError: another migration has it.
         """
-        here = await _read(self._current)
+        here = await claim_in(self._current)
         if here is not None and not here.finished and here.migration != self._migration:
             raise MigrationError(
                 f"the current store is part of the migration {here.migration!r}: finish that first",
@@ -79,7 +80,7 @@ class Claims:
         Raises:
             MigrationError: it holds something else, or another migration has it.
         """
-        there = await _read(self._target)
+        there = await claim_in(self._target)
         if there is None or (there.finished and there.role == "source"):
             held = [name for name in await self._target.collections() if is_users(name)]
             if held:
@@ -99,7 +100,7 @@ class Claims:
                 self._migration,
                 self._target.name,
             )
-        here = await _read(self._current)
+        here = await claim_in(self._current)
         if here is not None and here.finished and here.role == "source" and there is None:
             raise MigrationError(
                 here.refusal or "the store was moved away", store=self._current.name
@@ -111,7 +112,7 @@ class Claims:
         Raises:
             MigrationError: plain stores may be using the target.
         """
-        there = await _read(self._target)
+        there = await claim_in(self._target)
         if there is not None and there.finished:
             raise MigrationError(
                 f"the migration {self._migration!r} is finished, plain stores may be using the "
@@ -196,12 +197,13 @@ class Claims:
                 return
 
 
-async def _standing(store: Adaptor) -> Record | None:
+async def _standing(store: Adaptor | Leg) -> Record | None:
     [record] = await store.read([CONTROL_ID])
     return record
 
 
-async def _read(store: Adaptor) -> Claim | None:
+async def claim_in(store: Adaptor | Leg) -> Claim | None:
+    """What a migration has made of this store; None for nothing."""
     return _claim_of(await _standing(store))
 
 

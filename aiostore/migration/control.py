@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 
 import msgspec
+from msgspec.structs import replace
 
 from aiostore.codecs import codec_for
 from aiostore.errors import UnavailableError
@@ -129,6 +130,34 @@ class ControlDocument:
                     needed = {control.phase, changed.phase} & {Phase.HANDOFF, Phase.TARGET}
                     await self._copy(record, needed=bool(needed))
                 return self._learn(changed)
+
+    async def pause(self, reason: str) -> Control:
+        """Let the background work wait, in every process, for a reason that is shown.
+
+        What the service asks is done as ever. Errors as of `change`, of all three.
+        """
+        return await self.change(lambda control: replace(control, paused=reason))
+
+    async def resume(self) -> Control:
+        """Let the background work go on."""
+        return await self.change(lambda control: replace(control, paused=None))
+
+    async def limit(
+        self, *, documents_per_second: float | None = None, bytes_per_second: float | None = None
+    ) -> Control:
+        """Let the background work go no faster than this, all processes together.
+
+        Args:
+            documents_per_second: greater than 0; None for no limit.
+            bytes_per_second: of encoded bodies; likewise.
+        """
+        return await self.change(
+            lambda control: replace(
+                control,
+                documents_per_second=documents_per_second,
+                bytes_per_second=bytes_per_second,
+            )
+        )
 
     async def _copy(self, record: Record, *, needed: bool) -> None:
         try:

@@ -9,7 +9,7 @@ Any process that has the migration open may take a step, or several at once may 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,6 +32,9 @@ _LOOKS = 12
 
 _FIRST_PAUSE = 0.005
 """Seconds; this process itself needs no longer."""
+
+_HAND_OFF = "run hand_off first (`aiostore migrate run --to handoff`)"
+_HAND_BACK = "run hand_back first (`aiostore migrate rollback --to dual-write`)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,9 @@ async def advance(
     """
     control = await migration.control.create()
     if control.phase is not to:
-        _check_step(migration, control, to)
+        problem = problem_with(control, to)
+        if problem is not None:
+            raise MigrationError(problem, store=migration.name)
         await migration.claims.check_open()
         await await_members(migration, control, tell=tell)
         if to is Phase.HANDOFF and control.phase is Phase.DUAL_WRITE:
@@ -179,20 +184,37 @@ async def abort(migration: MigrationAdaptor) -> None:
     await migration.claims.drop()
 
 
-def _check_step(migration: MigrationAdaptor, control: Control, to: Phase) -> None:
-    problem = None
+def problem_with(control: Control, to: Phase) -> str | None:
+    """Why this step cannot be taken whatever the processes say, and what to do; None if it can."""
     if not control.phase.is_beside(to):
-        problem = f"no step leads from {control.phase.value!r} to {to.value!r}: go step by step"
-    elif control.phase is Phase.CURRENT:
-        problem = "the migration has come back to its beginning: abort it, and begin a new one"
-    elif to is Phase.TARGET and not control.is_swept:
-        problem = "not every document is known to be handed off: run hand_off first"
-    elif to is Phase.DUAL_WRITE and control.born_in_target and not control.is_swept:
-        problem = "documents may have been created in the target alone: run hand_off first"
-    elif control.phase is Phase.DUAL_WRITE and not control.pristine and not control.is_swept:
-        problem = "not every document is known to be handed back: run hand_back first"
-    if problem is not None:
-        raise MigrationError(problem, store=migration.name)
+        return f"no step leads from {control.phase.value!r} to {to.value!r}: go step by step"
+    if control.phase is Phase.CURRENT:
+        return "the migration has come back to its beginning: abort it, and begin a new one"
+    if to is Phase.TARGET and not control.is_swept:
+        return f"not every document is known to be handed off: {_HAND_OFF}"
+    if to is Phase.DUAL_WRITE and control.born_in_target and not control.is_swept:
+        return f"documents may have been created in the target alone: {_HAND_OFF}"
+    if control.phase is Phase.DUAL_WRITE and not control.pristine and not control.is_swept:
+        return f"not every document is known to be handed back: {_HAND_BACK}"
+    return None
+
+
+def doubts_about(control: Control, suspects: Mapping[str, int]) -> str | None:
+    """Why the stores are not known to be equal, and what to do; None if they are.
+
+    Args:
+        control: the control document.
+        suspects: for each process, of how many documents it does not know that both are equal.
+    """
+    doubts = {process: number for process, number in suspects.items() if number}
+    if control.is_verified and not doubts:
+        return None
+    where = f" in {', '.join(sorted(doubts))}" if doubts else ""
+    return (
+        "the target is not known to be complete "
+        f"(verified: {control.is_verified}, documents in doubt: {sum(doubts.values())}{where}): "
+        "run backfill and verify until they are clean (`aiostore migrate run`)"
+    )
 
 
 def _stepped(migration: MigrationAdaptor, known: Control, now: Control, to: Phase) -> Control:
@@ -214,17 +236,11 @@ def _stepped(migration: MigrationAdaptor, known: Control, now: Control, to: Phas
 
 async def _check_equal(migration: MigrationAdaptor, control: Control) -> None:
     everyone = await migration.members.all()
-    doubts = {one.member.process: one.member.health.suspects for one in everyone.values()}
-    doubts[everyone[migration.presence.id].member.process] = migration.repair.suspects
-    doubts = {process: number for process, number in doubts.items() if number}
-    if not control.is_verified or doubts:
-        raise MigrationError(
-            "the target is not known to be complete "
-            f"(verified: {control.is_verified}, documents in doubt: {sum(doubts.values())}"
-            + (f" in {', '.join(sorted(doubts))}" if doubts else "")
-            + "): run backfill and verify until they are clean",
-            store=migration.name,
-        )
+    suspects = {one.member.process: one.member.health.suspects for one in everyone.values()}
+    suspects[everyone[migration.presence.id].member.process] = migration.repair.suspects
+    doubts = doubts_about(control, suspects)
+    if doubts is not None:
+        raise MigrationError(doubts, store=migration.name)
 
 
 async def _check_connected(migration: MigrationAdaptor) -> None:

@@ -8,6 +8,8 @@ monotonic clock, and sends nothing once it has run out. Who waits for it counts 
 record's last change, by its own; and gives it the grace on top, in which what it had sent may land.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 from aiostore.codecs import codec_for
@@ -73,11 +75,14 @@ class Seen(msgspec.Struct, frozen=True):
         id: the member's.
         version: of the record; another one with each renewal.
         member: what it tells.
+        renewed_at: when, in microseconds since 1970-01-01 UTC by that process's clock; for a
+            person, and for nothing else.
     """
 
     id: str
     version: str
     member: Member
+    renewed_at: int = 0
 
 
 class Members:
@@ -103,13 +108,7 @@ class Members:
             UnavailableError: a store did not answer, so some could be missing.
             CorruptRecordError: a record cannot be read.
         """
-        found: dict[str, Seen] = {}
-        for store in (self._current, self._target):
-            for seen in await self._in(store):
-                known = found.get(seen.id)
-                if known is None or known.version < seen.version:
-                    found[seen.id] = seen
-        return found
+        return latest([*await self.within(self._current), *await self.within(self._target)])
 
     async def bury(self, seen: Seen) -> None:
         """Forget a member that is dead, unless it has given a sign of life."""
@@ -139,11 +138,20 @@ class Members:
             # A renewal that was given up may land in between.
             await store.write([self._removal(id_, standing.version)])
 
-    async def _in(self, store: Leg) -> list[Seen]:
+    async def within(self, store: Leg) -> list[Seen]:
+        """The records that one of the stores holds, of members that keep it elsewhere by now too.
+
+        Raises:
+            UnavailableError: it did not answer.
+            CorruptRecordError: a record cannot be read.
+        """
         request = Scan(SYSTEM_COLLECTION, prefix=self.prefix)
         return [
             Seen(
-                record.id.key.removeprefix(self.prefix), record.version, _CODEC.decode(record.body)
+                record.id.key.removeprefix(self.prefix),
+                record.version,
+                _CODEC.decode(record.body),
+                record.updated_at,
             )
             for record in await store.collect(request)
             if record.body is not None
@@ -152,3 +160,13 @@ class Members:
     def _removal(self, id_: str, version: str) -> Write:
         place = DocumentId(SYSTEM_COLLECTION, self.prefix + id_)
         return Write(Record(place, None, version, 0, 0), Exactly(version), erase=True)
+
+
+def latest(found: Iterable[Seen]) -> dict[str, Seen]:
+    """The last record of each member, by its id."""
+    members: dict[str, Seen] = {}
+    for seen in found:
+        known = members.get(seen.id)
+        if known is None or known.version < seen.version:
+            members[seen.id] = seen
+    return members

@@ -30,7 +30,9 @@ def run_without(package: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["check"], ["dynamodb"], ["dynamodb", "cost"]])
+@pytest.mark.parametrize(
+    "command", [[], ["demo"], ["check"], ["dynamodb"], ["dynamodb", "cost"], ["migrate"]]
+)
 def test_help(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     """Every command tells how it is used."""
     code, out, _ = run(capsys, *command, "--help")
@@ -44,6 +46,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "demo" in out
     assert "check" in out
     assert "dynamodb" in out
+    assert "migrate" in out
 
 
 def test_without_the_cli_extra() -> None:

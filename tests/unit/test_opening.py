@@ -10,7 +10,7 @@ from aiostore import opening
 from aiostore.adaptors.files import FileAdaptor
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.adaptors.sql import SQLAdaptor
-from aiostore.errors import ConfigurationError, InvalidValueError
+from aiostore.errors import ConfigurationError, InvalidKeyError, InvalidValueError
 from aiostore.limits import Limits
 from aiostore.migration import MigrationAdaptor
 from aiostore.opening import open_adaptor, open_store, schemes
@@ -53,7 +53,7 @@ def test_a_url_names_an_adaptor(source: Any, url: str, type_: type, name: str) -
         ("", "begins with its scheme"),
         (
             "oracle://root@host/db",
-            "no adaptor is known for the scheme 'oracle'.*file, mariadb, memory, mysql, postgresql",
+            "no adaptor is known for the scheme 'oracle'.*file, mariadb, memory, migration, mysql",
         ),
         ("postgresql://host", "names a host and a database"),
         ("postgresql://host/db?sslmode=prefer", "sslmode"),
@@ -86,10 +86,10 @@ def test_a_wrong_url_is_refused(url: str, reason: str) -> None:
         open_store(url)
 
 
-@pytest.mark.parametrize("source", [None, 5, b"memory:", Path("app.db"), ["memory:"]])
+@pytest.mark.parametrize("source", [None, 5, b"memory:", ["memory:"]])
 def test_a_source_of_another_type_is_refused(source: Any) -> None:
-    """A store is named by a URL or a mapping."""
-    with pytest.raises(ConfigurationError, match="a URL or a mapping, not by"):
+    """A store is named by a URL, a mapping or a file."""
+    with pytest.raises(ConfigurationError, match=r"a URL, a mapping or the path.*, not by"):
         open_store(source)
 
 
@@ -147,7 +147,7 @@ def test_another_package_adds_a_scheme() -> None:
     assert open_adaptor("my-db:place").name == "my-db:place"
     assert open_adaptor("memory:").name == "memory://"
     servers = ["dynamodb", "mariadb", "mysql", "postgresql"]
-    assert schemes() == sorted(["file", "memory", "my-db", "sqlite", *servers])
+    assert schemes() == sorted(["file", "memory", "migration", "my-db", "sqlite", *servers])
 
 
 def test_the_schemes_of_the_library() -> None:
@@ -185,6 +185,88 @@ def test_a_wrong_mapping_is_refused(source: dict[Any, Any], reason: str) -> None
     """Every mistake in a migration's configuration is told before a store is touched."""
     with pytest.raises(ConfigurationError, match=reason):
         open_store(source)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "migration:move?current=sqlite:a&target=file:data",
+        "migration:move?target=file%3Adata&current=sqlite%3Aa%3Fsynchronous%3Doff&lease=5&grace=1.5",
+    ],
+)
+@pytest.mark.parametrize("source", [str, lambda url: {"url": url}], ids=["text", "mapping"])
+def test_one_url_names_a_migration(source: Any, url: str) -> None:
+    """A service that is configured by one variable can migrate, too."""
+    adaptor = open_adaptor(source(url))
+    assert isinstance(adaptor, MigrationAdaptor)
+    assert adaptor.migration == "move"
+    assert adaptor.name == "sqlite:///a → file:data"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        (
+            "migration:move",
+            "missing required field `current`.*known: current, target, lease, grace",
+        ),
+        ("migration:move?current=memory:", "missing required field `target`"),
+        ("migration:move?current=memory:&target=file:a&name=b", "unknown field `name`"),
+        ("migration:move?current=memory:&target=file:a&lease=0", "lease"),
+        ("migration:move?current=memory:&target=file:a&grace=soon", "grace"),
+        ("migration:?current=memory:&target=file:a", "name is 1 to 64"),
+        ("migration:a?current=migration:b&target=file:a", "current is a store, not another"),
+        ("migration:a?current=file:a&target=migration:b", "target is a store, not another"),
+        ("migration:a?current=file:a&target=file:a", "two stores, not one"),
+    ],
+)
+def test_a_wrong_url_of_a_migration_is_refused(url: str, reason: str) -> None:
+    """Every mistake in it is told before a store is touched."""
+    with pytest.raises((ConfigurationError, InvalidKeyError), match=reason):
+        open_store(url)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('[store]\nurl = "sqlite:///app.db"', "sqlite:///app.db"),
+        (
+            '[store]\ncurrent = "memory:"\ntarget = "file:data"\nmigration = "move"\nlease = 5',
+            "memory:// → file:data",
+        ),
+        ('[store]\nurl = "migration:a?current=memory:&target=file:a"', "memory:// → file:a"),
+        ('[other]\nx = 1\n[store]\nurl = "memory:"\n[store-2]\n', "memory://"),
+    ],
+)
+def test_a_file_names_a_store(text: str, name: str, tmp_path: Path) -> None:
+    """A service's TOML file has a table for its store, beside others."""
+    path = tmp_path / "service.toml"
+    path.write_text(text)
+    assert open_store(path).name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, r'cannot be read \(No such file.*a table \[store\] and in it url = "sqlite'),
+        ("[store", "is not TOML"),
+        ("\udcff", "is not TOML"),
+        ('url = "memory:"', r"has no table \[store\]: write \[store\] and under it url ="),
+        ('store = "memory:"', r"has no table \[store\]"),
+        ("[store]", r"the table \[store\] of .*missing: \['current', 'migration', 'target'\]"),
+        ('[store]\ncurrent = "memory:"', r"missing: \['migration', 'target'\]"),
+        ('[store]\nurl = "memory:"\nlease = 5', r"not known, or not of this kind: \['url'\]"),
+        ('[store]\nurl = "oracle:x"', r"the table \[store\] of .*no adaptor is known"),
+    ],
+)
+def test_a_wrong_file_is_refused(text: str | None, reason: str, tmp_path: Path) -> None:
+    """What is wrong in a file is told with its path, and with what to write."""
+    path = tmp_path / "service.toml"
+    if text is not None:
+        path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ConfigurationError, match=reason) as refused:
+        open_store(path)
+    assert str(path) in str(refused.value)
 
 
 async def test_limits_are_the_stores() -> None:
