@@ -12,7 +12,9 @@ from typing import Any, Generic, Protocol, TypeVar, is_typeddict
 import msgspec
 
 from aiostore.errors import ConfigurationError, CorruptRecordError, InvalidValueError
+from aiostore.filters import Path
 from aiostore.limits import Limits, check_body, check_value
+from aiostore.orders import Coarse, coarse, coarse_at
 
 T = TypeVar("T")
 
@@ -68,6 +70,19 @@ def decode_plain(body: str) -> dict[str, Any]:
         CorruptRecordError: the text is not JSON, or no object.
     """
     return _decoded(_plain, body)
+
+
+def coarse_in(body: str | None, path: Path) -> Coarse:
+    """Where a record with this body sorts; one that is none, or is damaged, where nothing is.
+
+    Whoever reads the damaged one is told.
+    """
+    if body is None:
+        return coarse()
+    try:
+        return coarse_at(decode_plain(body), path)
+    except CorruptRecordError:
+        return coarse()
 
 
 class _JSONCodec(Generic[T]):

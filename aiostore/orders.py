@@ -59,6 +59,13 @@ def coarse_of(ranked: tuple[int, Any]) -> Coarse:
     return Coarse(rank, 0.0, value[:LONGEST_TEXT] if rank == _TEXT else "")
 
 
+def is_from(place: Coarse, start: Coarse | None, *, descending: bool = False) -> bool:
+    """Whether `place` is `start` or comes after it."""
+    if start is None:
+        return True
+    return place <= start if descending else place >= start
+
+
 def is_beyond(place: Coarse, other: Coarse, *, descending: bool = False) -> bool:
     """Whether `place` comes clearly after `other`: by more than an engine may be wrong.
 

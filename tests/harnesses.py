@@ -4,7 +4,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from sql_harnesses import sql_harness, sql_makes
 from aiostore.adaptors.files import FileAdaptor
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.adaptors.sql import SQLAdaptor, SQLiteDatabase
-from aiostore.migration import MigrationAdaptor, backfill, verify
-from aiostore.protocols import Adaptor, DocumentId, Mark, Record
+from aiostore.migration import MigrationAdaptor, Phase, backfill, hand_off, rows, verify
+from aiostore.protocols import Adaptor, DocumentId, Mark, Record, Scan
 from aiostore.testing import Faults, FaultyAdaptor, Harness
 from aiostore.testing.expectations import expect_equal
 
@@ -58,10 +58,14 @@ SERVED = tuple(LOCAL_SERVERS)
 
 
 def harness_of(stack: str, folder: Path) -> Harness:
-    """A harness over `engine`, `engine-to-engine` (a migration) or `faulty(kind)-over-engine`."""
+    """A harness over `engine`, `faulty(kind)-over-engine` or a migration.
+
+    That is `engine-to-engine`, in the phase `dual-write`, or `engine-to-engine-in-PHASE`.
+    """
     current, _, target = stack.partition("-to-")
     if target:
-        return MigrationHarness(current, target, folder)
+        target, _, phase = target.partition("-in-")
+        return MigrationHarness(current, target, folder, Phase(phase or Phase.DUAL_WRITE))
     kind, _, engine = stack.partition("-over-")
     return faulty_harness(kind, engine, folder) if engine else engine_harness(stack, folder)
 
@@ -112,37 +116,72 @@ HARMLESS: dict[str, tuple[int, ...]] = {"faulty(none)": (), "faulty(slow)": (0, 
 
 
 class MigrationHarness(Harness):
-    """A migration between two engines; after each check both must be found equal."""
+    """A migration between two engines, in one of its phases.
 
-    def __init__(self, current: str, target: str, folder: Path) -> None:
+    After each check the stores must stand to each other as the phase has it.
+    """
+
+    def __init__(
+        self, current: str, target: str, folder: Path, phase: Phase = Phase.DUAL_WRITE
+    ) -> None:
         for name in ("current", "target"):
             (folder / name).mkdir()
         make_current = ENGINES[current](folder / "current")
         make_target = ENGINES[target](folder / "target")
+        self._phase = phase
         # Marks are the migration's own, and purging waits for its end.
         super().__init__(
-            lambda: MigrationAdaptor(
-                make_current(),
-                make_target(),
-                name="conformance",
-                rest=timedelta(milliseconds=1),
-            ),
+            lambda: _InPhase(make_current(), make_target(), phase),
             without=frozenset({"marks", "purges"}),
         )
 
     async def clean(self) -> None:
-        """Nothing was failing, so after a backfill the target is the current store's mirror."""
+        """Nothing was failing, so at rest there is one authority, and the rest is its copy."""
         migration = self.make()
         assert isinstance(migration, MigrationAdaptor)
         await migration.open()
         try:
-            await backfill(migration)
-            found = await verify(migration)
-            expect_equal(found.differences, [], "both stores are equal at rest")
-            expect_equal(found.unsettled, 0, "nothing moves at rest")
+            match self._phase:
+                case Phase.DUAL_WRITE:
+                    await backfill(migration)
+                    found = await verify(migration)
+                    expect_equal(found.differences, [], "both stores are equal at rest")
+                    expect_equal(found.unsettled, 0, "nothing moves at rest")
+                case Phase.HANDOFF:
+                    await hand_off(migration)
+                    marks = await _marks(migration.current)
+                    expect_equal(marks - {Mark.MOVED}, set(), "everything is handed off")
+            if self._phase is not Phase.DUAL_WRITE:
+                marks = await _marks(migration.target)
+                expect_equal(marks - {Mark.LIVE}, set(), "the target is the authority")
             expect_equal(migration.repair.suspects, 0, "nothing is in doubt")
         finally:
             await migration.aclose()
+
+
+class _InPhase(MigrationAdaptor):
+    """A migration that is led to a phase when it is opened."""
+
+    def __init__(self, current: Adaptor, target: Adaptor, phase: Phase) -> None:
+        rest = timedelta(milliseconds=1)
+        super().__init__(current, target, name="conformance", rest=rest)
+        self._led_to = phase
+
+    async def open(self) -> None:
+        await super().open()
+        for phase in (Phase.HANDOFF, Phase.TARGET):
+            if self.phase is not self._led_to:
+                await self.enter(phase)
+
+
+async def _marks(store: Adaptor) -> set[Mark]:
+    """Those of all documents."""
+    marks: set[Mark] = set()
+    for name in await store.collections():
+        if rows.is_users(name):
+            async with aclosing(store.scan(Scan(name))) as chunks:
+                marks |= {record.mark async for chunk in chunks for record in chunk}
+    return marks
 
 
 def _peek_files(folder: Path) -> Callable[[DocumentId], Awaitable[Record | None]]:

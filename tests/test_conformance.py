@@ -22,7 +22,12 @@ PAIRS = [
     *(("sqlite", "dynamodb"), ("dynamodb", "dynalite"), ("dynalite", "file")),
     *(("dynamodb", "postgresql"), ("dynalite", "dynamodb"), ("mariadb", "dynalite")),
 ]
-STACKS = [*ENGINES, *(f"{current}-to-{target}" for current, target in PAIRS), *FAULTY]
+PHASES = [
+    "memory-to-memory-in-handoff",
+    "memory-to-memory-in-target",
+    "sqlite-to-sqlite-in-handoff",
+]
+STACKS = [*ENGINES, *(f"{current}-to-{target}" for current, target in PAIRS), *PHASES, *FAULTY]
 
 
 @pytest.fixture(params=STACKS)

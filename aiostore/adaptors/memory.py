@@ -15,12 +15,12 @@ from operator import itemgetter
 from msgspec import Struct
 from sortedcontainers import SortedDict
 
-from aiostore.codecs import decode_plain
+from aiostore.codecs import coarse_in
 from aiostore.conditions import decide, is_alive, is_doomed, place_of
-from aiostore.errors import ConfigurationError, CorruptRecordError, UnsupportedError
+from aiostore.errors import ConfigurationError, UnsupportedError
 from aiostore.filters import Path
 from aiostore.keys import end_of_prefix, segment_of
-from aiostore.orders import Coarse, coarse, coarse_at, is_beyond
+from aiostore.orders import Coarse, is_beyond, is_from
 from aiostore.protocols import (
     Capabilities,
     Check,
@@ -152,8 +152,8 @@ def _sorted(records: Iterable[Record], order: Sort) -> list[Record]:
 
     So who relies on more than the coarse order is found out here.
     """
-    places = ((_place_of(one, order.path), one) for one in records)
-    found = [pair for pair in places if _is_from(pair[0], order)]
+    places = ((coarse_in(one.body, order.path), one) for one in records)
+    found = [pair for pair in places if is_from(pair[0], order.start, descending=order.descending)]
     found.sort(key=itemgetter(0), reverse=order.descending)
     runs: list[list[tuple[Coarse, Record]]] = []
     for pair in found:
@@ -161,23 +161,6 @@ def _sorted(records: Iterable[Record], order: Sort) -> list[Record]:
             runs.append([])
         runs[-1].append(pair)
     return [record for first, *others in runs for _, record in (*others, first)]
-
-
-def _is_from(place: Coarse, order: Sort) -> bool:
-    """Whether the order's start is there, or before."""
-    if order.start is None:
-        return True
-    return place <= order.start if order.descending else place >= order.start
-
-
-def _place_of(record: Record, path: Path) -> Coarse:
-    """Where a record sorts; one without a document, or a damaged one, where nothing is."""
-    if record.body is None:
-        return coarse()
-    try:
-        return coarse_at(decode_plain(record.body), path)
-    except CorruptRecordError:
-        return coarse()
 
 
 class _Options(Struct, forbid_unknown_fields=True):

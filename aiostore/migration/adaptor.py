@@ -6,7 +6,8 @@ Consistency: that of the store that is a document's authority. In the phase `dua
 the current store, and a write goes to both at the same time (`dual_write`). In `handoff` a document
 is handed off before it is written, and from then on the target is its authority (`handoff`,
 `authority`); in `target` that is so for all of them.
-Limits: the smaller of the two stores'; purging waits for the end.
+Limits: the smaller of the two stores'; purging waits for the end; writing several documents in one
+step takes two stores that can.
 Cost: in `dual-write` a write costs one in each store, at the same time; one that the target was not
 ready for costs a second one there. In `handoff` a read costs one in each store, and a document's
 first write eight operations more.
@@ -14,7 +15,7 @@ first write eight operations more.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -31,6 +32,7 @@ from aiostore.errors import (
 from aiostore.filters import Path, name_of
 from aiostore.limits import check_collection
 from aiostore.migration import rows
+from aiostore.migration.atomic import AtomicWrite
 from aiostore.migration.authority import Authority
 from aiostore.migration.claims import Claims
 from aiostore.migration.control import ControlDocument
@@ -128,6 +130,14 @@ class MigrationAdaptor:
         self.repair = Repair(self._current, self._mirror, grace)
         self.handoff = Handoff(self._current, self._target)
         self._dual = DualWrite(self._current, self._mirror, self.repair)
+        self._atomic = AtomicWrite(
+            self._current,
+            self._target,
+            self._dual,
+            self.handoff,
+            repair=self.repair,
+            are_returning=self._are_returning,
+        )
         self._authority = Authority(self._current, self._target)
         self._scans = Scans(current, target, self._authority)
         self._phase = Phase.DUAL_WRITE
@@ -139,8 +149,9 @@ class MigrationAdaptor:
         self._capabilities = Capabilities(
             persistent=ours.persistent and theirs.persistent,
             shared=ours.shared and theirs.shared,
-            atomic_writes=False,
+            atomic_writes=ours.atomic_writes and theirs.atomic_writes,
             max_batch=min(ours.max_batch, theirs.max_batch),
+            max_atomic=min(ours.max_atomic, theirs.max_atomic, ours.max_batch, theirs.max_batch),
             filters=ours.filters,
             orders=ours.orders,
             filters_need_index=ours.filters_need_index,
@@ -302,18 +313,16 @@ class MigrationAdaptor:
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
         await self.presence.ensure(self._patience)
-        # The legs belong to the store: a caller that is cancelled leaves neither of them behind.
-        answer: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
-        job = asyncio.create_task(self._answer(writes, answer), name="aiostore: migrating write")
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
-        return await answer
+        return await self._detached(partial(self._write, writes))
 
-    async def write_atomic(self, _: Sequence[Write | Check], /) -> Sequence[Outcome]:
-        raise UnsupportedError(
-            "documents cannot be written atomically together during a migration yet",
-            store=self.name,
-        )
+    async def write_atomic(self, items: Sequence[Write | Check], /) -> Sequence[Outcome]:
+        if not self._capabilities.atomic_writes:
+            raise UnsupportedError(
+                "documents cannot be written atomically together: that takes two stores that can",
+                store=self.name,
+            )
+        await self.presence.ensure(self._patience)
+        return await self._detached(partial(self._write_atomic, items))
 
     async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
         await self.presence.ensure(self._patience)
@@ -378,12 +387,27 @@ class MigrationAdaptor:
                 removed += sum(outcome.applied for outcome in await self.write(tombstones))
         return removed
 
+    async def _detached(
+        self, work: Callable[["asyncio.Future[Sequence[Outcome]]"], Awaitable[None]]
+    ) -> Sequence[Outcome]:
+        """What `work` answers; it goes on though its caller be cancelled.
+
+        The legs belong to the store: a caller that is gone leaves neither of them behind.
+        """
+        answer: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
+        job = asyncio.create_task(self._answer(work, answer), name="aiostore: migrating write")
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+        return await answer
+
     async def _answer(
-        self, writes: Sequence[Write], answer: "asyncio.Future[Sequence[Outcome]]"
+        self,
+        work: Callable[["asyncio.Future[Sequence[Outcome]]"], Awaitable[None]],
+        answer: "asyncio.Future[Sequence[Outcome]]",
     ) -> None:
         self.presence.bind()
         try:
-            await self._write(writes, answer)
+            await work(answer)
         except Exception as error:  # noqa: BLE001  # the caller's, if there is one
             if not answer.done():
                 answer.set_exception(error)
@@ -422,6 +446,18 @@ class MigrationAdaptor:
                 if moved:
                     decide(moved, await self._authority.write(moved))
             left = [write for write in left if write.record.id not in outcomes]
+
+    async def _write_atomic(
+        self, items: Sequence[Write | Check], answer: "asyncio.Future[Sequence[Outcome]]"
+    ) -> None:
+        def tell(outcomes: Sequence[Outcome]) -> None:
+            if not answer.done():
+                answer.set_result([_shown(outcome) for outcome in outcomes])
+
+        await self._atomic.write(items, self._phase, tell)
+
+    async def _are_returning(self) -> bool:
+        return False
 
     async def _connect_current(self) -> None:
         await self.current.open()

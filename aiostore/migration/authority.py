@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
-from msgspec.structs import replace
-
 from aiostore.conditions import decide
 from aiostore.migration import rows
 from aiostore.migration.legs import Leg
-from aiostore.protocols import DocumentId, Exactly, Mark, Outcome, Record, Write
+from aiostore.protocols import DocumentId, Exactly, Outcome, Record, Write
 
 
 class Authority:
@@ -42,7 +40,8 @@ class Authority:
                     if record is not None and rows.is_returning(record):
                         await self._help_back(record)
                     continue
-                outcome = decide(_kept(write), record)
+                standing_there = None if rows.is_unborn(record) else record
+                outcome = decide(rows.for_authority(write), standing_there)
                 outcomes[id_] = outcome
                 if outcome.applied and outcome.record is not None:
                     decided.append(rows.in_place_of(record, outcome.record))
@@ -56,19 +55,19 @@ class Authority:
         return [outcomes[write.record.id] for write in writes]
 
     async def write_alone(self, writes: Sequence[Write]) -> list[Outcome]:
-        """Write where the target is the authority of everything; a copy counts as nothing."""
+        """Write where the target is the authority of everything; copies count as nothing."""
         outcomes: dict[DocumentId, Outcome] = {}
-        sent = {write.record.id: _kept(write) for write in writes}
+        sent = {write.record.id: rows.for_authority(write) for write in writes}
         meant = dict(sent)
         while sent:
             answers = await self._target.write(list(sent.values()))
             again: dict[DocumentId, Write] = {}
             for id_, outcome in zip(sent, answers, strict=True):
                 standing = outcome.record
-                if outcome.applied or standing is None or standing.mark is not Mark.MIRROR:
+                if outcome.applied or standing is None or not rows.is_nothing(standing):
                     outcomes[id_] = outcome
                     if not outcome.applied and sent[id_] is not meant[id_]:
-                        again[id_] = meant[id_]  # the copy has gone meanwhile
+                        again[id_] = meant[id_]  # what counts as nothing has gone meanwhile
                 elif isinstance(meant[id_].condition, Exactly):
                     outcomes[id_] = Outcome(applied=False, record=None)
                 else:
@@ -116,7 +115,8 @@ class Authority:
     async def read_alone(self, ids: Sequence[DocumentId]) -> list[Record | None]:
         """Where the target is the authority of everything."""
         return [
-            record if rows.is_authority(record) else None for record in await self._target.read(ids)
+            rows.shown(record) if rows.is_authority(record) else None
+            for record in await self._target.read(ids)
         ]
 
     async def _help_back(self, there: Record) -> None:
@@ -124,9 +124,3 @@ class Authority:
         [here] = await self._current.read([there.id])
         if rows.is_moved(here):
             await self._current.write([rows.returned(here, there)])
-
-
-def _kept(write: Write) -> Write:
-    """As the authority is sent it: a deletion leaves its tombstone."""
-    record = replace(write.record, mark=Mark.LIVE)
-    return replace(write, record=record, mark=Mark.LIVE, erase=False)

@@ -30,12 +30,22 @@ class Handoff:
         self._current = current
         self._target = target
 
-    async def forth(self, ids: Sequence[DocumentId], *, unknown_too: bool = False) -> None:
+    async def forth(
+        self,
+        ids: Sequence[DocumentId],
+        *,
+        unknown_too: bool = False,
+        over_returning: bool = True,
+    ) -> list[DocumentId]:
         """Make the target the authority of these; returns when it is, whoever has done it.
 
         Args:
             ids: of documents, each once.
             unknown_too: also where neither store holds a record, so that one may be created there.
+            over_returning: also where the target holds what has been handed back.
+
+        Returns:
+            Those that were left out for that.
 
         Raises:
             UnavailableError: a store did not answer; whoever tries again goes on with it.
@@ -43,6 +53,7 @@ class Handoff:
         """
         ours = await _standing(self._current, ids)
         left = [id_ for id_ in ids if not rows.is_moved(ours[id_])]
+        returning: list[DocumentId] = []
         while left:
             theirs = await _standing(self._target, left)
             ours = await _standing(self._current, left)
@@ -52,12 +63,23 @@ class Handoff:
                 if not rows.is_moved(ours[id_])
                 and (unknown_too or ours[id_] is not None or theirs[id_] is not None)
             ]
+            if not over_returning:
+                returning += [id_ for id_ in left if rows.is_returning(theirs[id_])]
+                left = [id_ for id_ in left if not rows.is_returning(theirs[id_])]
             frozen = await self._freeze(left, theirs, ours)
             moved = await self._move(frozen, ours)
             left = [id_ for id_ in left if id_ not in moved]
+        return returning
 
-    async def back(self, ids: Sequence[DocumentId]) -> None:
-        """Make the current store the authority of these again; likewise."""
+    async def back(self, ids: Sequence[DocumentId], *, demoted: bool = True) -> None:
+        """Make the current store the authority of these again; likewise.
+
+        Args:
+            ids: of documents, each once.
+            demoted: let the target's record be a copy again. Not before every process has ended
+                what it had begun when it could still hand off: it would be frozen once more, and
+                whoever saw it before could not tell the two apart.
+        """
         left = list(ids)
         while left:
             ours = await _standing(self._current, left)
@@ -68,6 +90,8 @@ class Handoff:
             fenced = await self._fence(left, theirs)
             returns = [rows.returned(ours[id_], theirs[id_]) for id_ in fenced]
             await _applied(self._current, returns)
+        if not demoted:
+            return
         theirs = await _standing(self._target, ids)
         await _applied(
             self._target,

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from aiostore.conditions import is_alive
 from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.protocols import Absent, DocumentId, Exactly, Mark, Newer, Record, Write
+from aiostore.store import CONTROL_ID
 from aiostore.versions import PROCESS_CLOCK
 
 ZERO = "0" * 32
@@ -27,6 +28,11 @@ ZERO = "0" * 32
 def for_current(write: Write) -> Write:
     """`write` as the current store is sent it: a deletion leaves its tombstone."""
     return replace(write, mark=Mark.LIVE, erase=False)
+
+
+def for_authority(write: Write) -> Write:
+    """`write` as the target is sent it where it is the authority; likewise."""
+    return replace(write, record=replace(write.record, mark=Mark.LIVE), mark=Mark.LIVE, erase=False)
 
 
 def for_target(write: Write) -> Write:
@@ -111,6 +117,16 @@ def is_returning(record: Record | None) -> bool:
     return record is not None and record.mark is Mark.RETURNING
 
 
+def is_unborn(record: Record) -> bool:
+    """Whether it stands for nothing: what was handed off was not there."""
+    return record.version == ZERO
+
+
+def is_nothing(target: Record) -> bool:
+    """Whether the target's record counts as none, where the target is the authority of all."""
+    return target.mark is Mark.MIRROR or is_unborn(target)
+
+
 def is_mirror_of(target: Record | None, current: Record | None) -> bool:
     """Whether the target holds what the current store holds: version, content and dates.
 
@@ -132,10 +148,13 @@ def is_users(collection: str) -> bool:
 
 
 def shown(record: Record | None) -> Record | None:
-    """A record as users' stores know it."""
-    if record is None or record.mark is Mark.LIVE:
-        return record
-    return replace(record, mark=Mark.LIVE)
+    """A record as users' stores know it.
+
+    What keeps plain stores out of the two that they go through is none of their business.
+    """
+    if record is None or is_unborn(record) or record.id == CONTROL_ID:
+        return None
+    return record if record.mark is Mark.LIVE else replace(record, mark=Mark.LIVE)
 
 
 def _nothing(id_: DocumentId, mark: Mark) -> Record:

@@ -2,16 +2,16 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
-from operator import itemgetter
+from typing import NamedTuple
 
 from msgspec.structs import replace
+from sortedcontainers import SortedList
 
-from aiostore.codecs import decode_plain
-from aiostore.errors import CorruptRecordError
+from aiostore.codecs import coarse_in
 from aiostore.filters import kinds_of
 from aiostore.migration import rows
 from aiostore.migration.authority import Authority
-from aiostore.orders import Coarse, coarse, coarse_at
+from aiostore.orders import Coarse, is_from
 from aiostore.protocols import Adaptor, DocumentId, Record, Scan, Sort
 
 Chunks = AsyncGenerator[Sequence[Record], None]
@@ -69,27 +69,42 @@ class Scans:
             chunks = self._target.scan(_for(self._target, request))
         async with aclosing(chunks):
             async for chunk in chunks:
-                records = [record for record in chunk if rows.is_authority(record)]
+                records = [
+                    record
+                    for record in chunk
+                    if rows.is_authority(record) and not rows.is_unborn(record)
+                ]
                 if records:
                     yield records
 
     async def _sorted(self, request: Scan, scan: Callable[[Scan], Chunks]) -> Chunks:
-        """The records of a scan in an order, of which the places alone are held."""
+        """The records of a scan in an order, of which the places alone are held.
+
+        What has moved since then comes where it belongs now, if that is still to come.
+        """
         order = request.order
         if order is None:
             raise ValueError("there is nothing to sort by")
-        places: list[tuple[Coarse, DocumentId]] = []
+        places: SortedList[_Place] = SortedList()
         async with aclosing(scan(replace(request, order=None))) as chunks:
             async for chunk in chunks:
-                found = ((_place_of(record, order), record.id) for record in chunk)
-                places += [pair for pair in found if _is_from(pair[0], order)]
-        places.sort(key=itemgetter(0), reverse=order.descending)
-        ids = [id_ for _, id_ in places]
-        for start in range(0, len(ids), request.chunk):
-            some = ids[start : start + request.chunk]
-            records = [one for one in await self._authority.read_moving(some) if one is not None]
-            if records:
-                yield records
+                found = (_Place(coarse_in(one.body, order.path), one.id) for one in chunk)
+                places.update(one for one in found if _is_from(one.coarse, order))
+        next_ = -1 if order.descending else 0
+        while places:
+            some = [places.pop(next_) for _ in range(min(request.chunk, len(places)))]
+            records = await self._authority.read_moving([place.id for place in some])
+            chunk = []
+            for place, record in zip(some, records, strict=True):
+                if record is None:
+                    continue
+                now = _Place(coarse_in(record.body, order.path), record.id)
+                if now.coarse == place.coarse:
+                    chunk.append(record)
+                elif is_from(now.coarse, some[-1].coarse, descending=order.descending):
+                    places.add(now)
+            if chunk:
+                yield chunk
 
 
 async def ids_of_both(
@@ -142,24 +157,19 @@ async def _next(walks: Iterable[_Walk], most: int) -> list[DocumentId]:
     return found
 
 
+class _Place(NamedTuple):
+    """Where a document sorts."""
+
+    coarse: Coarse
+    id: DocumentId
+
+
+def _is_from(place: Coarse, order: Sort) -> bool:
+    return is_from(place, order.start, descending=order.descending)
+
+
 def _for(store: Adaptor, request: Scan) -> Scan:
     """Without a filter that the store does not narrow down by."""
     if request.where is None or kinds_of(request.where) <= store.capabilities.filters:
         return request
     return replace(request, where=None)
-
-
-def _place_of(record: Record, order: Sort) -> Coarse:
-    """Where a record sorts; what is no document, or is damaged, where nothing is."""
-    if record.body is None:
-        return coarse()
-    try:
-        return coarse_at(decode_plain(record.body), order.path)
-    except CorruptRecordError:
-        return coarse()
-
-
-def _is_from(place: Coarse, order: Sort) -> bool:
-    if order.start is None:
-        return True
-    return place <= order.start if order.descending else place >= order.start

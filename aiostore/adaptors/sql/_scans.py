@@ -13,7 +13,7 @@ from collections.abc import (
     Iterable,
     Sequence,
 )
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, String, column, literal_column, select
@@ -25,10 +25,9 @@ from aiostore.adaptors.sql._prepared import Prepared
 from aiostore.adaptors.sql._sorted import Placed, Position, Sorting, at, labels, placed
 from aiostore.adaptors.sql._statements import Statements, columns_of, record_of, text_of
 from aiostore.adaptors.sql._walks import Walk
-from aiostore.codecs import decode_plain
-from aiostore.errors import CorruptRecordError
+from aiostore.codecs import coarse_in
 from aiostore.filters import And, Compare, Filter, In, Path, Prefix
-from aiostore.orders import coarse, coarse_at, loosened
+from aiostore.orders import loosened
 from aiostore.protocols import DocumentId, Record, Scan, Sort
 
 Fetch = Callable[[Prepared, dict[str, Any]], Awaitable[Rows]]
@@ -420,11 +419,7 @@ def _conjuncts(where: Filter | None) -> list[Compare | In | Prefix]:
 
 def _placed_here(record: Record, path: Path) -> Placed:
     """A record where the reference places it; what nobody can read comes first."""
-    place = coarse()
-    if record.body is not None:
-        with suppress(CorruptRecordError):  # whoever gets the record will say so
-            place = coarse_at(decode_plain(record.body), path)
-    return Placed(Position(place, record.id.key), record)
+    return Placed(Position(coarse_in(record.body, path), record.id.key), record)
 
 
 def _position_of(found: Placed) -> Position:
