@@ -68,6 +68,20 @@ class VersionClock:
         return self.now() * _TICKS_PER_MILLISECOND // 1000
 
 
+def right_after(version: str) -> str:
+    """A fresh version of the same 1/4096 ms, so less than what a clock makes that knows `version`.
+
+    What is no version, or the last one of its moment, has one past it that may be of the next.
+    """
+    if _PATTERN.fullmatch(version) is None:
+        return PROCESS_CLOCK.next()
+    last = (0b10 << _RANDOM_BITS) + 2**_RANDOM_BITS - 1
+    room = last - int(version[16:], 16)
+    if not room:
+        return VersionClock(now=lambda: 0).next(version)
+    return f"{version[:16]}{last - secrets.randbelow(room):016x}"
+
+
 PROCESS_CLOCK = VersionClock()
 """The clock of this process's writers."""
 

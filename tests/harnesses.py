@@ -16,7 +16,15 @@ from sql_harnesses import sql_harness, sql_makes
 from aiostore.adaptors.files import FileAdaptor
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.adaptors.sql import SQLAdaptor, SQLiteDatabase
-from aiostore.migration import MigrationAdaptor, Phase, backfill, hand_off, rows, verify
+from aiostore.migration import (
+    MigrationAdaptor,
+    Phase,
+    advance,
+    backfill,
+    hand_off,
+    rows,
+    verify,
+)
 from aiostore.protocols import Adaptor, DocumentId, Mark, Record, Scan
 from aiostore.testing import Faults, FaultyAdaptor, Harness
 from aiostore.testing.expectations import expect_equal
@@ -169,9 +177,11 @@ class _InPhase(MigrationAdaptor):
 
     async def open(self) -> None:
         await super().open()
-        for phase in (Phase.HANDOFF, Phase.TARGET):
-            if self.phase is not self._led_to:
-                await self.enter(phase)
+        if self._led_to is not self.phase:
+            await advance(self, Phase.HANDOFF, force=True)
+        if self._led_to is not self.phase:
+            await hand_off(self)
+            await advance(self, Phase.TARGET)
 
 
 async def _marks(store: Adaptor) -> set[Mark]:

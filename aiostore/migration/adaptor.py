@@ -58,7 +58,10 @@ from aiostore.protocols import (
     Write,
 )
 from aiostore.store import CONTROL_ID, Store
-from aiostore.versions import PROCESS_CLOCK, VersionClock
+from aiostore.versions import PROCESS_CLOCK, VersionClock, right_after
+
+_PROBE = 50
+"""So many records at a time are looked at to see whether a collection holds anything."""
 
 _logger = logging.getLogger("aiostore.migration")
 
@@ -370,7 +373,10 @@ class MigrationAdaptor:
     async def collections(self) -> Sequence[str]:
         if self._phase is Phase.DUAL_WRITE:
             return await self.current.collections()
-        return sorted({*await self.current.collections(), *await self.target.collections()})
+        names = set(await self.target.collections())
+        if self._phase is not Phase.TARGET:
+            names |= set(await self.current.collections())
+        return [name for name in sorted(names) if await self._holds_anything(name)]
 
     async def purge(self, request: Purge, /) -> int:
         """Put off, but for `everything`, which becomes a tombstone for each document.
@@ -386,6 +392,11 @@ class MigrationAdaptor:
             if tombstones:
                 removed += sum(outcome.applied for outcome in await self.write(tombstones))
         return removed
+
+    async def _holds_anything(self, collection: str) -> bool:
+        """Whether a record is there for users; one may stand for nothing."""
+        async with aclosing(self.scan(Scan(collection, chunk=_PROBE))) as chunks:
+            return await anext(chunks, None) is not None
 
     async def _detached(
         self, work: Callable[["asyncio.Future[Sequence[Outcome]]"], Awaitable[None]]
@@ -546,6 +557,6 @@ def _shown(outcome: Outcome) -> Outcome:
 
 def _deletion(record: Record, clock: VersionClock) -> Write:
     now = clock.now()
-    version = clock.next(record.version)
-    tombstone = Record(record.id, None, version, now, now)
+    # The store's clock may be behind this one, and what its writers make next is to be larger.
+    tombstone = Record(record.id, None, right_after(record.version), now, now)
     return Write(tombstone, Newer(), Mark.LIVE)

@@ -18,7 +18,6 @@ from msgspec.structs import replace
 from aiostore.conditions import is_alive
 from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.protocols import Absent, DocumentId, Exactly, Mark, Newer, Record, Write
-from aiostore.store import CONTROL_ID
 from aiostore.versions import PROCESS_CLOCK
 
 ZERO = "0" * 32
@@ -148,11 +147,8 @@ def is_users(collection: str) -> bool:
 
 
 def shown(record: Record | None) -> Record | None:
-    """A record as users' stores know it.
-
-    What keeps plain stores out of the two that they go through is none of their business.
-    """
-    if record is None or is_unborn(record) or record.id == CONTROL_ID:
+    """A record as users' stores know it."""
+    if record is None or is_unborn(record):
         return None
     return record if record.mark is Mark.LIVE else replace(record, mark=Mark.LIVE)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiostore.testing import ManualClock
-from aiostore.versions import VersionClock, now_in_microseconds
+from aiostore.versions import VersionClock, now_in_microseconds, right_after
 
 DAY = 24 * 60 * 60 * 1_000_000
 PRESENT = 1_700_000_000_000_000
@@ -99,3 +99,21 @@ def test_what_is_no_version_is_ignored(text: str) -> None:
 def test_the_present_is_told_in_microseconds() -> None:
     """The system's clock is somewhere between 2024 and 2100."""
     assert 1_704_067_200_000_000 < now_in_microseconds() < 4_102_444_800_000_000
+
+
+def test_a_version_right_after_another_is_of_its_moment() -> None:
+    """It is past the other, fresh, and less than the next one that the clock makes."""
+    clock = VersionClock(now=lambda: 0)
+    for _ in range(200):
+        version = clock.next()
+        one, other = right_after(version), right_after(version)
+        assert one != other
+        assert version < min(one, other) <= max(one, other) < clock.next()
+
+
+def test_there_is_always_a_version_right_after_another() -> None:
+    """Where a moment has no more of them it is of the next, and past no version it is any."""
+    version = VersionClock().next()
+    last = version[:16] + "b" + "f" * 15
+    assert version[:16] < last < right_after(last)
+    assert len(right_after("no version")) == 32
