@@ -140,6 +140,7 @@ class MigrationAdaptor:
             self.handoff,
             repair=self.repair,
             are_returning=self._are_returning,
+            deferring=self.presence.deferring,
         )
         self._authority = Authority(self._current, self._target)
         self._scans = Scans(current, target, self._authority)
@@ -468,7 +469,7 @@ class MigrationAdaptor:
         await self._atomic.write(items, self._phase, tell)
 
     async def _are_returning(self) -> bool:
-        return False
+        return (await self.control.read()).is_returning
 
     async def _connect_current(self) -> None:
         await self.current.open()

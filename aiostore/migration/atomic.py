@@ -8,6 +8,7 @@ before their turn.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from msgspec.structs import replace
 
@@ -33,8 +34,9 @@ class AtomicWrite:
         dual: copies what the current store has applied.
         handoff: moves documents.
         repair: takes care of what is in doubt.
-        are_returning: tells, from the stores, whether documents are being handed back: every
-            process is back in `dual-write`, and has ended what it had begun before it knew that.
+        are_returning: tells, from the stores, whether documents are being handed back, since every
+            process has come back to `dual-write`.
+        deferring: keeps that from being begun.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class AtomicWrite:
         *,
         repair: Repair,
         are_returning: Callable[[], Awaitable[bool]],
+        deferring: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
         self._current = current
         self._target = target
@@ -53,6 +56,7 @@ class AtomicWrite:
         self._repair = repair
         self._handoff = handoff
         self._are_returning = are_returning
+        self._deferring = deferring
 
     async def write(self, items: Items, phase: Phase, answer: Answer) -> None:
         """Write all, or none.
@@ -86,16 +90,24 @@ class AtomicWrite:
                 break
             if await self._are_returning():
                 await self._handoff.back(moved, demoted=False)
-                continue
-            decided, strange = await self._write_moving(items, over_returning=False)
-            if not strange:
+            elif (decided := await self._write_to_target(items)) is not None:
                 answer(decided)
                 return
-            if not await self._are_returning():  # so an earlier way back, broken off, has left them
-                await self._handoff.back(strange)
         answer(outcomes)
         if copied:
             await self._copy(items, outcomes)
+
+    async def _write_to_target(self, items: Items) -> Sequence[Outcome] | None:
+        """Hand off and write what others hand off already; None if it is to begin again.
+
+        Nobody begins to hand back before it has ended: a document that is handed off once more
+        would be left where nobody looks for it.
+        """
+        async with self._deferring():
+            if await self._are_returning():
+                return None
+            outcomes, strange = await self._write_moving(items, over_returning=False)
+        return None if strange else outcomes
 
     async def _decided_by_current(self, items: Items) -> Sequence[Outcome]:
         try:

@@ -30,6 +30,7 @@ class Control(msgspec.Struct, frozen=True, omit_defaults=True):
         generation: how many steps have been taken; grows by one with each.
         pristine: no document has ever been handed off.
         born_in_target: documents may have been created in the target alone.
+        returning: the generation in which documents were last handed back, or are being so.
         verified: the generation in which both stores were last proven equal.
         swept: the generation in which every document was last moved: to the target in the phase
             `handoff`, back in `dual-write`.
@@ -42,6 +43,7 @@ class Control(msgspec.Struct, frozen=True, omit_defaults=True):
     generation: int = 1
     pristine: bool = True
     born_in_target: bool = False
+    returning: int | None = None
     verified: int | None = None
     swept: int | None = None
     paused: str | None = None
@@ -52,6 +54,11 @@ class Control(msgspec.Struct, frozen=True, omit_defaults=True):
     def is_verified(self) -> bool:
         """Whether the stores have been proven equal since the last step."""
         return self.verified == self.generation
+
+    @property
+    def is_returning(self) -> bool:
+        """Whether documents are being handed back: nothing may be handed off."""
+        return self.returning == self.generation
 
     @property
     def is_swept(self) -> bool:

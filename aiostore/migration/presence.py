@@ -12,7 +12,8 @@ import secrets
 import socket
 import sys
 import time
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar, Token
 from datetime import timedelta
 from typing import Protocol
@@ -107,6 +108,8 @@ class Presence:
         self._nudged = asyncio.Event()
         self._renewed = asyncio.Event()
         self._settling: asyncio.Task[None] | None = None
+        self._deferring = 0
+        self._registering = asyncio.Lock()
 
     @property
     def lasts(self) -> bool:
@@ -151,6 +154,21 @@ class Presence:
     def nudge(self) -> None:
         """Look at the control document now."""
         self._nudged.set()
+
+    @asynccontextmanager
+    async def deferring(self) -> AsyncGenerator[None, None]:
+        """For something of the last phase: whoever waits for all to have left it waits for its end.
+
+        Raises:
+            UnavailableError: a store did not answer, so that nobody would know.
+        """
+        self._deferring += 1
+        try:
+            await self._register()
+            yield
+        finally:
+            self._deferring -= 1
+            self.nudge()
 
     async def join(self) -> None:
         """Take part from now on, in the phase of now.
@@ -248,16 +266,20 @@ class Presence:
             self.nudge()
 
     async def _register(self) -> None:
-        member = Member(
-            process=f"{socket.gethostname()}:{os.getpid()}",
-            phase=self._phase,
-            generation=self._acknowledged,
-            lease=self._lease,
-            grace=self._grace,
-            health=self._process.health(),
-        )
-        store = self._target if self._phase is Phase.TARGET else self._current
-        await self._members.put(store, self.id, member)
+        async with self._registering:  # so that an older state never replaces a newer one
+            acknowledged = self._acknowledged
+            if self._deferring:
+                acknowledged = min(acknowledged, self._generation - 1)
+            member = Member(
+                process=f"{socket.gethostname()}:{os.getpid()}",
+                phase=self._phase,
+                generation=acknowledged,
+                lease=self._lease,
+                grace=self._grace,
+                health=self._process.health(),
+            )
+            store = self._target if self._phase is Phase.TARGET else self._current
+            await self._members.put(store, self.id, member)
 
 
 def moment() -> float:

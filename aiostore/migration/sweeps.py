@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -57,6 +58,9 @@ async def hand_back(migration: MigrationAdaptor, *, report: Report = silent) -> 
         UnavailableError: a store did not answer.
     """
     control = await _begin(migration, Phase.DUAL_WRITE)
+    # Until they know it, processes hand off what they write together with what is not here.
+    control = await migration.control.change(partial(_returning, migration, control))
+    await await_members(migration, control)
     done = 0
     async for ids, collection, total in _everything(migration):
         async with migration.step(Phase.DUAL_WRITE):
@@ -99,13 +103,22 @@ async def _begin(migration: MigrationAdaptor, phase: Phase) -> Control:
 
 async def _end(migration: MigrationAdaptor, begun: Control) -> None:
     """Write down that everything has been gone through, if no step was taken meanwhile."""
+    await migration.control.change(partial(_swept, migration, begun))
 
-    def swept(now: Control) -> Control:
-        if now.generation != begun.generation:
-            raise MigrationError(
-                "another step has been taken during the sweep: look at the status",
-                store=migration.name,
-            )
-        return replace(now, swept=now.generation)
 
-    await migration.control.change(swept)
+def _returning(migration: MigrationAdaptor, begun: Control, now: Control) -> Control:
+    _check_same_step(migration, begun, now)
+    return replace(now, returning=now.generation)
+
+
+def _swept(migration: MigrationAdaptor, begun: Control, now: Control) -> Control:
+    _check_same_step(migration, begun, now)
+    return replace(now, swept=now.generation)
+
+
+def _check_same_step(migration: MigrationAdaptor, begun: Control, now: Control) -> None:
+    if now.generation != begun.generation:
+        raise MigrationError(
+            "another step has been taken during the sweep: look at the status",
+            store=migration.name,
+        )
