@@ -27,7 +27,10 @@ PHASES = [
     "memory-to-memory-in-target",
     "sqlite-to-sqlite-in-handoff",
 ]
-STACKS = [*ENGINES, *(f"{current}-to-{target}" for current, target in PAIRS), *PHASES, *FAULTY]
+STACKS = [
+    *(*ENGINES, *PHASES, *FAULTY),
+    *(pytest.param(f"{current}-to-{target}", marks=pytest.mark.pair) for current, target in PAIRS),
+]
 
 
 @pytest.fixture(params=STACKS)
