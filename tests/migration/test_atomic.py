@@ -384,7 +384,7 @@ async def test_handing_back_waits_for_whoever_still_hands_off(pair: Pair) -> Non
 
         task = asyncio.ensure_future(change())
         await turns(40)
-        everyone = await ours.members._in(ours._current)
+        everyone = await ours.members.within(ours._current)
         steps = {one.id: one.member.generation for one in everyone}
         now = ours.control.latest.generation
         assert steps == {ours.presence.id: now, theirs.presence.id: now - 1}
