@@ -1,5 +1,6 @@
 """Handing the service over to the target."""
 
+from aiostore.errors import MigrationError
 from aiostore.migration.adaptor import MigrationAdaptor
 from aiostore.migration.coordinator import Tell, advance, complete, silently
 from aiostore.migration.phases import Phase
@@ -57,6 +58,13 @@ async def rollback(
         UnavailableError: a store did not answer; call it again.
     """
     control = await migration.control.create()
+    order = list(Phase)
+    if order.index(control.phase) < order.index(to):
+        raise MigrationError(
+            f"the migration is in the phase {control.phase.value!r}, and {to.value!r} lies ahead: "
+            "advance it",
+            store=migration.name,
+        )
     if control.phase is Phase.TARGET and to is not Phase.TARGET:
         control = await advance(migration, Phase.HANDOFF, tell=tell)
     if control.phase is Phase.HANDOFF and to is not Phase.HANDOFF:

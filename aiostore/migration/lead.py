@@ -68,8 +68,7 @@ async def lead(
         await _prove_equal(migration, report, say)
         if to is Phase.DUAL_WRITE:
             return migration.control.latest
-        say("going to the phase handoff")
-        control = await advance(migration, Phase.HANDOFF, tell=tell)
+        control = await _begin_handing_off(migration, report, tell, say)
     if control.phase is Phase.HANDOFF:
         control = await migration.control.read()
         if not control.is_swept:
@@ -82,26 +81,36 @@ async def lead(
 
 
 async def _prove_equal(migration: MigrationAdaptor, report: Report, say: Say) -> None:
-    """Copy, compare and mend until both stores are proven equal, and no process is in doubt."""
-    if not (await migration.control.read()).is_verified:
-        say("copying what is not in the target yet")
-        await backfill(migration, report=report)
-    said = None
+    """Copy, compare and mend until both stores are proven equal."""
+    if (await migration.control.read()).is_verified:
+        return
+    say("copying what is not in the target yet")
+    await backfill(migration, report=report)
+    say("comparing both stores, and mending what differs")
+    while not (await migration.control.read()).is_verified:
+        found = await verify(migration, repair=True, report=report)
+        say(f"{found.compared:,} compared, {found.mismatches:,} differed")
+        await settled(migration)
+
+
+async def _begin_handing_off(
+    migration: MigrationAdaptor, report: Report, tell: Tell, say: Say
+) -> Control:
+    """Take the step to `handoff` as soon as no process is in doubt about any document."""
+    say("going to the phase handoff")
+    said = ""
     while True:
-        if not (await migration.control.read()).is_verified:
-            say("comparing both stores, and mending what differs")
-            found = await verify(migration, repair=True, report=report)
-            said = f"{found.compared:,} compared, {found.mismatches:,} differed"
-            say(said)
-            await settled(migration)
-            continue
-        doubts = await _doubts(migration)
-        if not doubts:
-            return
-        if said != doubts:
-            said = doubts
-            say(f"waiting until nothing is in doubt in {doubts}")
+        try:
+            return await advance(migration, Phase.HANDOFF, tell=tell)
+        except MigrationError:
+            control, doubting = await migration.control.read(), await _doubting(migration)
+            if control.phase is not Phase.DUAL_WRITE or (control.is_verified and not doubting):
+                raise
+        if doubting and doubting != said:
+            said = doubting
+            say(f"waiting until nothing is in doubt in {doubting}")
         await asyncio.sleep(_POLL)
+        await _prove_equal(migration, report, say)
 
 
 async def settled(migration: MigrationAdaptor) -> None:
@@ -110,7 +119,7 @@ async def settled(migration: MigrationAdaptor) -> None:
         await asyncio.sleep(_POLL)
 
 
-async def _doubts(migration: MigrationAdaptor) -> str:
+async def _doubting(migration: MigrationAdaptor) -> str:
     """The processes that do not know of some document that both stores are equal."""
     everyone = await migration.members.all()
     doubting = {one.member.process for one in everyone.values() if one.member.health.suspects}

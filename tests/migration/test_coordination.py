@@ -268,3 +268,14 @@ async def test_plain_stores_are_kept_out_from_the_hand_off_on() -> None:
         await hand_back(lead)
         async with Store(pair.current):
             pass
+
+
+async def test_a_rollback_never_goes_forward() -> None:
+    """A phase that lies ahead is refused, even if the stores are proven equal."""
+    pair = Pair()
+    migration = pair.migration()
+    async with pair.store(migration):
+        await take_for_verified(migration)
+        with pytest.raises(MigrationError, match="'handoff' lies ahead: advance it"):
+            await rollback(migration, Phase.HANDOFF)
+        assert migration.phase is Phase.DUAL_WRITE
