@@ -1,8 +1,9 @@
 """`aiostore demo`: real documents move between two stores while clients use them, and are counted.
 
-`move` is the whole course; `places` is where it begins and ends, `service` what is moved;
-`traffic`, `clients` and `plans` are who uses it; `ledger` and `audit` know what must be there in
-the end; `bars` and `report` show it.
+`move` is the whole of it, and `course` the migration; `places` is where it begins and ends,
+`lending` how several have one store open, `service` what is moved; `traffic`, `clients` and `plans`
+are who uses it; `ledger` and `audit` know what must be there in the end; `bars` and `report` show
+it.
 """
 
 import asyncio
@@ -38,9 +39,9 @@ def demo(
         typer.Option(help="Fixes what each client asks for; random by default, and shown."),
     ] = None,
     documents: Annotated[
-        int | None,
-        typer.Option(min=1, help="Load only the first so many; all by default."),
-    ] = None,
+        int,
+        typer.Option(min=1, help="Load the first so many, of 28,000."),
+    ] = 5000,
     seconds: Annotated[
         float,
         typer.Option(min=0, help="How long the traffic goes on before, and again after."),
@@ -58,8 +59,9 @@ def demo(
 ) -> None:
     """Move the world's airports to another store, live, under traffic, and prove it.
 
-    Clients read and write throughout; in the end all that they were told is held against the
-    target. Exits with 1 if anything is lost or differs.
+    Clients read and write throughout, while the documents go to the target one by one, half of them
+    come back, and all go again; in the end all that they were told is held against the target.
+    Exits with 1 if anything is lost or differs.
 
     A STORE is file, sqlite or memory, made for the demo alone; or the URL of a store of your own,
     such as file:data, sqlite:///app.db or postgresql://user:password@host/database. That one must

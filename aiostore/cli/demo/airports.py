@@ -10,8 +10,8 @@ COLLECTION = "demo-airports"
 Airport = dict[str, Any]
 
 
-def load(first: int | None = None) -> dict[str, Airport]:
-    """The airports by ICAO code, or only the `first` so many; reads files, so not on a loop."""
+def load(first: int) -> dict[str, Airport]:
+    """The `first` so many airports by ICAO code; reads files, so not on a loop."""
     airports = airportsdata.load("ICAO")
     return {key: dict(airport) for key, airport in islice(airports.items(), first)}
 

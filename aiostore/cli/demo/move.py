@@ -1,10 +1,10 @@
 """The demonstration itself: load, use, move while in use, use, audit."""
 
 import asyncio
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -12,23 +12,25 @@ import msgspec
 from aiostore.cli.demo.airports import COLLECTION, Airport, load
 from aiostore.cli.demo.audit import Findings, Standing, audit
 from aiostore.cli.demo.bars import Bars
+from aiostore.cli.demo.course import Course, Outcome
 from aiostore.cli.demo.journal import Journal
 from aiostore.cli.demo.ledger import Ledger, digest
 from aiostore.cli.demo.places import Place, borrowed
 from aiostore.cli.demo.service import AirportService, Restart
 from aiostore.cli.demo.tally import Tally
-from aiostore.cli.demo.traffic import Traffic
-from aiostore.errors import ConfigurationError, MigrationError
-from aiostore.migration import MigrationAdaptor, Progress, Verification, backfill, finish, verify
+from aiostore.cli.demo.traffic import Traffic, spell
+from aiostore.errors import ConfigurationError
+from aiostore.migration import MigrationAdaptor
 from aiostore.protocols import Adaptor, Scan
 from aiostore.store import Store
 
 MIGRATION = "demo"
 
+PROCESSES = 2
+
 _CHUNK = 500
-_VERIFICATIONS = 5
-_PATIENCE = 65.0  # seconds; longer than the migration's grace, after which doubts are settled
-_TICK = 0.05
+_SHARE_ON_TARGET = 0.25
+_LEASE = timedelta(seconds=6)  # shorter than usual: a step is noticed within a third of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,9 @@ class Settings:
         ledger: where to write the ledger; a new file.
         keep_ledger: whether that file stays.
         seed: fixes each client's requests.
-        documents: load the first so many airports; None for all.
-        seconds: how long the traffic goes on before, and again after the migration.
+        documents: load the first so many airports.
+        seconds: how long the traffic goes on before, and again after the migration; and for a
+            quarter of it on the target while the way back is still open.
     """
 
     source: Place
@@ -52,7 +55,7 @@ class Settings:
     ledger: Path
     keep_ledger: bool
     seed: int
-    documents: int | None
+    documents: int
     seconds: float
 
 
@@ -63,9 +66,8 @@ class Result:
     Attributes:
         loaded: airports at the start.
         documents: documents in the target at the end.
-        copied: records that the backfill copied.
-        verification: the last one.
-        switch: the restart on the target alone; None if the verification forbade it.
+        outcome: of the migration.
+        switch: the restart on the target alone; None if a verification forbade it.
         tally: what the clients met.
         ledger: what they know.
         findings: what the target's contents say to that.
@@ -74,8 +76,7 @@ class Result:
 
     loaded: int
     documents: int
-    copied: int
-    verification: Verification
+    outcome: Outcome
     switch: Restart | None
     tally: Tally
     ledger: Ledger
@@ -101,45 +102,53 @@ async def move(settings: Settings, bars: Bars) -> Result:
             "the demo moves documents from one store to another: name two stores"
         )
     async with borrowed((source, target), keep=settings.keep):
-        return await _move(settings, source.adaptor, target.adaptor, bars)
+        return await _move(settings, source, target, bars)
 
 
-async def _move(settings: Settings, source: Adaptor, target: Adaptor, bars: Bars) -> Result:
+async def _move(settings: Settings, source: Place, target: Place, bars: Bars) -> Result:
     started = time.perf_counter()
     airports = await asyncio.to_thread(load, settings.documents)
+    switch = None
     async with Journal(settings.ledger) as journal:
         ledger = Ledger(journal.write)
-        await _fill(source, airports, ledger, bars)
+        await _fill(source.adaptor, airports, ledger, bars)
         service = AirportService()
-        await service.restart(source)
+        await service.restart([source.connection() for _ in range(PROCESSES)])
         try:
             traffic = Traffic(service, airports, ledger, settings.seed)
             async with traffic:
-                await _spell("before", settings.seconds, traffic.tally, bars)
-                traffic.tally.phase = "during"
-                migration = MigrationAdaptor(source, target, name=MIGRATION)
-                await service.restart(migration)
-                copied, found = await _copy(migration, traffic, bars)
-                switch = await _switch(service, migration) if found.clean else None
-                if switch is not None:
+                await spell("before", settings.seconds, traffic.tally, bars)
+                migrations = [_migration(source, target) for _ in range(PROCESSES)]
+                bar = bars.add("dual-write")
+                traffic.tally.phase = "dual-write"
+                await service.switch(migrations)
+                bar.show(PROCESSES, PROCESSES)
+                seconds = settings.seconds * _SHARE_ON_TARGET
+                course = Course(migrations[0], PROCESSES, traffic, bars, seconds)
+                await course.run()
+                if course.outcome.complete:
+                    switch = await service.restart([target.connection() for _ in range(PROCESSES)])
                     traffic.tally.phase = "after"
-                    await _spell("after", settings.seconds, traffic.tally, bars)
+                    await spell("after", settings.seconds, traffic.tally, bars)
         finally:
             await service.aclose()
-        contents = await _contents(target, plain=switch is not None)
+        contents = await _contents(target.adaptor, plain=course.outcome.complete)
         findings = audit(ledger, contents)
-    seconds = time.perf_counter() - started
     return Result(
-        len(airports),
-        len(contents),
-        copied,
-        found,
-        switch,
-        traffic.tally,
-        ledger,
-        findings,
-        seconds,
+        loaded=len(airports),
+        documents=len(contents),
+        outcome=course.outcome,
+        switch=switch,
+        tally=traffic.tally,
+        ledger=ledger,
+        findings=findings,
+        seconds=time.perf_counter() - started,
     )
+
+
+def _migration(source: Place, target: Place) -> MigrationAdaptor:
+    """What one process of the service runs on meanwhile."""
+    return MigrationAdaptor(source.connection(), target.connection(), name=MIGRATION, lease=_LEASE)
 
 
 async def _fill(
@@ -156,57 +165,6 @@ async def _fill(
             for attempt in attempts:
                 ledger.acknowledge(attempt, stored[attempt.key].version)
             bar.show(start + len(chunk), len(keys))
-
-
-async def _spell(name: str, seconds: float, tally: Tally, bars: Bars) -> None:
-    """Let the traffic go on for a while."""
-    bar = bars.add(name, timed=True)
-    before, end = tally.operations, time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        await asyncio.sleep(min(left, _TICK))
-        gone = seconds - max(0.0, end - time.monotonic())
-        bar.show(gone, seconds, tally.operations - before)
-
-
-async def _copy(
-    migration: MigrationAdaptor, traffic: Traffic, bars: Bars
-) -> tuple[int, Verification]:
-    """Backfill, then verify until no document is on the move at every look."""
-    show = bars.reporter("backfill", traffic.tally)
-
-    def report(progress: Progress) -> None:
-        show(progress)
-        traffic.frontier.move(progress.percent / 100)
-
-    traffic.frontier.move(0.0)
-    copied = await backfill(migration, report=report)
-    traffic.frontier.move(None)
-    for _ in range(_VERIFICATIONS):
-        found = await verify(migration, report=bars.reporter("verify", traffic.tally))
-        if found.clean or found.mismatches:
-            break
-    return copied, found
-
-
-async def _switch(service: AirportService, migration: MigrationAdaptor) -> Restart:
-    """Restart the service on the target alone, once nothing is in doubt any more."""
-    end = time.monotonic() + _PATIENCE
-    while True:
-        await _undoubted(migration, end)
-        try:
-            return await service.restart(migration.target, last=lambda: finish(migration))
-        except MigrationError:
-            if time.monotonic() >= end:
-                raise
-
-
-async def _undoubted(migration: MigrationAdaptor, end: float) -> None:
-    """Wait until no document is in doubt any more; at `end`, no longer."""
-    left = end - time.monotonic()
-    for _ in range(math.ceil(left / _TICK)):
-        if migration.complete:
-            return
-        await asyncio.sleep(_TICK)
 
 
 async def _contents(target: Adaptor, *, plain: bool) -> dict[str, Standing]:

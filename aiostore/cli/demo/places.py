@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from aiostore.cli.demo.airports import COLLECTION
+from aiostore.cli.demo.lending import Lent
 from aiostore.errors import ConfigurationError, StoreError
 from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.opening import open_adaptor, schemes
@@ -20,19 +21,28 @@ class Place:
 
     Attributes:
         role: its part.
+        url: where it is.
         adaptor: the same object from beginning to end: memory keeps its documents while it is
             closed.
         temporary: whether nothing of it outlives the demo.
     """
 
     role: Role
+    url: str
     adaptor: Adaptor
     temporary: bool
+    _users: set[Lent] = field(default_factory=set)
 
     @property
     def name(self) -> str:
         """As a person knows it, without secrets."""
         return self.adaptor.name
+
+    def connection(self) -> Adaptor:
+        """For one process of the service: of its own, where the store can be opened twice."""
+        if self.adaptor.capabilities.shared:
+            return open_adaptor(self.url)
+        return Lent(self.adaptor, self._users)
 
 
 def place_of(text: str, role: Role, folder: str) -> Place:
@@ -52,14 +62,14 @@ def place_of(text: str, role: Role, folder: str) -> Place:
         "memory": "memory://",
     }
     if text in made:
-        return Place(role, open_adaptor(made[text]), temporary=True)
+        return Place(role, made[text], open_adaptor(made[text]), temporary=True)
     if text in schemes():
         raise ConfigurationError(
             f"the demo starts no {text} server: name an empty database of one, as in "
             f"{text}://user:password@host/database; `aiostore demo --help` says how to get one"
         )
     adaptor = open_adaptor(text)
-    return Place(role, adaptor, temporary=not adaptor.capabilities.persistent)
+    return Place(role, text, adaptor, temporary=not adaptor.capabilities.persistent)
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """What came of it, for people and for programs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -7,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from aiostore.cli.demo.move import Result, Settings
-from aiostore.cli.demo.tally import KINDS, PHASES, Tally
+from aiostore.cli.demo.move import PROCESSES, Result, Settings
+from aiostore.cli.demo.tally import DURING, KINDS, PHASES, Phase, Tally
 from aiostore.cli.demo.traffic import FEEDS, READERS, WRITERS
 
 _MOST_EXAMPLES = 5
@@ -17,6 +18,7 @@ _MOST_EXAMPLES = 5
 def figures(settings: Settings, result: Result) -> dict[str, Any]:
     """Everything as JSON."""
     tally, findings, ledger = result.tally, result.findings, result.ledger
+    outcome, verification = result.outcome, result.outcome.verification
     return {
         "passed": passed(result),
         "operations": tally.operations,
@@ -24,10 +26,15 @@ def figures(settings: Settings, result: Result) -> dict[str, Any]:
         "errors": tally.errors,
         "conflicts": tally.conflicts,
         "loaded": result.loaded,
-        "copied": result.copied,
-        "compared": result.verification.compared,
-        "mismatches": result.verification.mismatches,
-        "unsettled": result.verification.unsettled,
+        "copied": outcome.copied,
+        "compared": verification.compared,
+        "mismatches": verification.mismatches,
+        "unsettled": verification.unsettled,
+        "processes": PROCESSES,
+        "steps": [{"to": step.to, "seconds": round(step.seconds, 3)} for step in outcome.steps],
+        "handed_off_before_rollback": outcome.turned_back,
+        "mended": outcome.mended,
+        "handed_off": outcome.handed_off,
         "lost": findings.lost,
         "resurrected": findings.resurrected,
         "different": findings.different,
@@ -43,10 +50,13 @@ def figures(settings: Settings, result: Result) -> dict[str, Any]:
         "switched": result.switch is not None,
         "switch_seconds": None if result.switch is None else round(result.switch.seconds, 6),
         "held_requests": None if result.switch is None else result.switch.held,
-        "latency": {
-            phase: {kind: tally.latency(phase, kind) for kind in KINDS} for phase in PHASES
-        },
+        "latency": {phase: _latency(tally, [phase]) for phase in PHASES}
+        | {"during": _latency(tally, DURING)},
     }
+
+
+def _latency(tally: Tally, phases: Sequence[Phase]) -> dict[str, Any]:
+    return {kind: tally.latency(phases, kind) for kind in KINDS}
 
 
 def passed(result: Result) -> bool:
@@ -60,7 +70,7 @@ def passed(result: Result) -> bool:
         + ledger.dirty
         + ledger.stale
         + result.tally.errors
-        + result.verification.mismatches
+        + result.outcome.verification.mismatches
     )
     in_number = findings.unknown > 0 or result.documents == findings.expected
     return not wrong and in_number and result.switch is not None
@@ -70,7 +80,7 @@ def faults(result: Result) -> list[str]:
     """The first things that went wrong, one line each."""
     lines = [
         f"mismatch: {found.key}: {found.kind} in the target"
-        for found in result.verification.differences[:_MOST_EXAMPLES]
+        for found in result.outcome.verification.differences[:_MOST_EXAMPLES]
     ]
     lines += result.findings.examples[:_MOST_EXAMPLES]
     lines += result.ledger.examples[:_MOST_EXAMPLES]
@@ -115,7 +125,7 @@ def _latencies(tally: Tally) -> Table:
     for phase in PHASES:
         cells = []
         for kind in KINDS:
-            took = tally.latency(phase, kind)
+            took = tally.latency([phase], kind)
             cells += [f"{took['count']:,}", f"{took['p50_ms']:.1f}", f"{took['p99_ms']:.1f}"]
         table.add_row(phase, *cells)
     return table
@@ -123,7 +133,8 @@ def _latencies(tally: Tally) -> Table:
 
 def _facts(result: Result) -> Table:
     tally, findings, ledger, switch = result.tally, result.findings, result.ledger, result.switch
-    verification = result.verification
+    outcome, verification = result.outcome, result.outcome.verification
+    slowest = max((step.seconds for step in outcome.steps), default=0.0)
     table = Table.grid(padding=(0, 2))
     table.add_row(
         "  requests",
@@ -132,7 +143,7 @@ def _facts(result: Result) -> Table:
     )
     table.add_row(
         "  copied",
-        f"{result.copied:,} records by the backfill; what was written meanwhile went to both "
+        f"{outcome.copied:,} records by the backfill; what was written meanwhile went to both "
         "stores",
     )
     table.add_row(
@@ -140,11 +151,26 @@ def _facts(result: Result) -> Table:
         f"{verification.compared:,} records compared under traffic, {verification.mismatches:,} "
         "mismatches",
     )
+    if outcome.turned_back:
+        table.add_row(
+            "  rollback",
+            f"after {outcome.turned_back:,} documents had been handed off: all were handed back, "
+            "and verified again",
+        )
+    if outcome.complete:
+        table.add_row(
+            "  handoff", f"{outcome.handed_off:,} documents, one by one: no request waited"
+        )
     table.add_row(
-        "  switch",
+        "  steps",
+        f"{len(outcome.steps)}, each taken by {PROCESSES} processes within {slowest:.1f} s",
+    )
+    table.add_row(
+        "  restart",
         "not made: the service stayed on the source"
         if switch is None
-        else f"{switch.held} requests waited, at most {switch.seconds * 1000:.0f} ms",
+        else f"on the target alone: {switch.held} requests waited, at most "
+        f"{switch.seconds * 1000:.0f} ms",
     )
     table.add_row(
         "  audit",
@@ -171,7 +197,7 @@ def _show_kept(console: Console, settings: Settings, result: Result) -> None:
 
 def _verdict(result: Result) -> str:
     counts = (
-        f"lost {result.findings.lost:,}, mismatches {result.verification.mismatches:,}, "
+        f"lost {result.findings.lost:,}, mismatches {result.outcome.verification.mismatches:,}, "
         f"{result.seconds:.0f} s"
     )
     if passed(result):

@@ -1,10 +1,11 @@
-"""The small service that is moved: handlers over a store, and a restart that no client notices."""
+"""The small service that is moved: handlers over a store, in several processes at once."""
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 from aiostore.cli.demo.airports import COLLECTION, Airport
 from aiostore.collection import Collection
@@ -26,21 +27,56 @@ class Restart:
     held: int
 
 
-class AirportService:
-    """The airports, for many clients at once; which store they are in is configuration.
+class Process:
+    """One of the service's processes, as far as the library can tell: with a store of its own.
 
-    A restart is what a deployment does, within one process: new requests wait at a gate until
-    those under way have ended, the old store is closed, the new one opened, the gate opens.
+    Args:
+        store: an open one.
     """
 
-    def __init__(self) -> None:
-        self._store: Store | None = None
-        self._airports: Collection[Airport] | None = None
-        self._open = asyncio.Event()
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._airports = store.collection(COLLECTION)
         self._idle = asyncio.Event()
         self._idle.set()
         self._under_way = 0
+
+    @classmethod
+    async def start(cls, adaptor: Adaptor) -> Self:
+        """A new one over this store."""
+        return cls(await Store(adaptor).open())
+
+    async def stop(self) -> None:
+        """End when no request is under way any more; nobody sends it another one."""
+        await self._idle.wait()
+        await self._store.aclose()
+
+    @contextmanager
+    def request(self) -> Iterator[Collection[Airport]]:
+        """What answers one request."""
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            yield self._airports
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+
+class AirportService:
+    """The airports, for many clients at once; which store they are in is configuration.
+
+    Requests go to its processes in turn. They share this Python process and its event loop, and
+    nothing else that the library could know of.
+    """
+
+    def __init__(self) -> None:
+        self._processes: list[Process] = []
+        self._ending: list[Process] = []
+        self._open = asyncio.Event()
         self._held = 0
+        self._requests = 0
 
     async def get(self, key: str) -> Document[Airport] | None:
         """One airport, or None."""
@@ -87,50 +123,56 @@ class AirportService:
         async with self._request() as airports:
             await airports.delete_many(keys)
 
-    async def restart(
-        self, adaptor: Adaptor, *, last: Callable[[], Awaitable[None]] | None = None
-    ) -> Restart:
-        """Go on with another store.
+    async def switch(self, adaptors: Sequence[Adaptor]) -> None:
+        """Go on with other processes, one for each of these stores, without a pause.
 
-        Args:
-            adaptor: the one to go on with.
-            last: is awaited when no request is under way and the old store is still open. If it
-                fails, the service goes on with the old store.
+        New requests go to the new ones as soon as these are ready; the old ones end when what they
+        have begun is answered.
         """
-        self._open.clear()
+        fresh = await _started(adaptors)
+        self._ending += self._processes
+        self._processes = fresh
+        await self._end()
+
+    async def restart(self, adaptors: Sequence[Adaptor]) -> Restart:
+        """Go on with other processes, which begin only when all the old ones have ended.
+
+        Requests wait at a gate meanwhile.
+        """
         started, self._held = time.perf_counter(), 0
-        await self._idle.wait()
-        if last is not None:
-            try:
-                await last()
-            except BaseException:
-                self._open.set()
-                raise
-        if self._store is not None:
-            await self._store.aclose()
-        self._store = await Store(adaptor).open()
-        self._airports = self._store.collection(COLLECTION)
+        await self.aclose()
+        self._processes = await _started(adaptors)
         self._open.set()
         return Restart(time.perf_counter() - started, self._held)
 
     async def aclose(self) -> None:
-        """Close the store; requests wait for ever from now on."""
+        """End all processes; requests wait at the gate from now on."""
         self._open.clear()
-        await self._idle.wait()
-        if self._store is not None:
-            await self._store.aclose()
+        self._ending += self._processes
+        self._processes = []
+        await self._end()
+
+    async def _end(self) -> None:
+        while self._ending:
+            await self._ending[-1].stop()
+            self._ending.pop()
 
     @asynccontextmanager
     async def _request(self) -> AsyncGenerator[Collection[Airport], None]:
         if not self._open.is_set():
             self._held += 1
-        while not self._open.is_set() or self._airports is None:
+        while not self._open.is_set():
             await self._open.wait()
-        self._under_way += 1
-        self._idle.clear()
-        try:
-            yield self._airports
-        finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
+        self._requests += 1
+        with self._processes[self._requests % len(self._processes)].request() as airports:
+            yield airports
+
+
+async def _started(adaptors: Sequence[Adaptor]) -> list[Process]:
+    processes = []
+    async with AsyncExitStack() as undo:
+        for adaptor in adaptors:
+            processes.append(await Process.start(adaptor))
+            undo.push_async_callback(processes[-1].stop)
+        undo.pop_all()
+    return processes

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
-Phase = Literal["before", "during", "after"]
+Phase = Literal["before", "dual-write", "handoff", "target", "after"]
 Kind = Literal["read", "write"]
 
-PHASES: tuple[Phase, ...] = ("before", "during", "after")
+PHASES: tuple[Phase, ...] = ("before", "dual-write", "handoff", "target", "after")
+DURING: tuple[Phase, ...] = ("dual-write", "handoff", "target")
 KINDS: tuple[Kind, ...] = ("read", "write")
 
 _MOST_EXAMPLES = 10
@@ -52,9 +53,9 @@ class Tally:
         if len(self.examples) < _MOST_EXAMPLES:
             self.examples.append(f"error: {key}: {type(error).__name__}: {error}")
 
-    def latency(self, phase: Phase, kind: Kind) -> dict[str, float]:
+    def latency(self, phases: Sequence[Phase], kind: Kind) -> dict[str, float]:
         """Median and 99th percentile in milliseconds, and the number of requests."""
-        took = sorted(self._took[phase, kind])
+        took = sorted(seconds for phase in phases for seconds in self._took[phase, kind])
         return {
             "p50_ms": _percentile(took, 0.50),
             "p99_ms": _percentile(took, 0.99),

@@ -1,12 +1,14 @@
 """The traffic: all clients at once, each following the plan that the seed gives it."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
 from aiostore.cli.demo import plans
 from aiostore.cli.demo.airports import Airport
+from aiostore.cli.demo.bars import Bars
 from aiostore.cli.demo.clients import Client, Feed, Reader, Stage, Writer
 from aiostore.cli.demo.ledger import Ledger
 from aiostore.cli.demo.service import AirportService
@@ -15,6 +17,8 @@ from aiostore.cli.demo.tally import Tally
 READERS = 8
 WRITERS = 6
 FEEDS = 2
+
+_TICK = 0.05
 
 
 class Traffic:
@@ -80,3 +84,20 @@ class Traffic:
                 return
             await client.do(step)
             await client.rest(step.pause)
+
+
+async def spell(name: str, seconds: float, tally: Tally, bars: Bars) -> None:
+    """Let the traffic go on for a while.
+
+    Args:
+        name: of the bar that shows it.
+        seconds: how long.
+        tally: what the clients meet.
+        bars: where to show it.
+    """
+    bar = bars.add(name, timed=True)
+    before, end = tally.operations, time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        await asyncio.sleep(min(left, _TICK))
+        gone = seconds - max(0.0, end - time.monotonic())
+        bar.show(gone, seconds, tally.operations - before)
