@@ -9,6 +9,7 @@ Any process that has the migration open may take a step, or several at once may 
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -42,7 +43,8 @@ class Waiting:
     """What a step waits for.
 
     Attributes:
-        late: the processes that have not acknowledged the last step, as a person knows them.
+        late: the processes that have not acknowledged the last step, or were not ready for the next
+            when they were last heard of; as a person knows them.
         seconds: for how long they have been waited for.
     """
 
@@ -86,8 +88,9 @@ async def advance(
         await migration.claims.check_open()
         await await_members(migration, control, tell=tell)
         if to is Phase.HANDOFF and control.phase is Phase.DUAL_WRITE:
+            await _hear_from_unwell(migration, control, tell)
             if not force:
-                await _check_equal(migration, control)
+                await _check_equal(migration)
             await _check_connected(migration)
             await migration.claims.keep_plain_stores_out()
         control = await migration.control.change(lambda now: _stepped(migration, control, now, to))
@@ -107,29 +110,9 @@ async def await_members(
         MigrationError: another step was taken meanwhile.
         UnavailableError: a store did not answer.
     """
-    begun, pause = moment(), _FIRST_PAUSE
-    unchanged: dict[tuple[str, str], float] = {}
-    while True:
-        if (await migration.control.read()).generation != control.generation:
-            raise MigrationError(
-                "another step has been taken meanwhile: look at the status", store=migration.name
-            )
-        everyone = await migration.members.all()
-        late = [one for one in everyone.values() if one.member.generation < control.generation]
-        if not late:
-            return
-        now = moment()
-        known = {(one.id, one.version): now for one in late} | unchanged
-        unchanged = {(one.id, one.version): known[one.id, one.version] for one in late}
-        for one in late:
-            patience = one.member.lease + one.member.grace
-            if now - unchanged[one.id, one.version] > patience:
-                await _bury(migration, one)
-        tell(Waiting(tuple(sorted(one.member.process for one in late)), now - begun))
-        migration.presence.nudge()
-        longest = min(one.member.lease for one in late) / _LOOKS
-        pause = min(2 * pause, longest)
-        await asyncio.sleep(pause)
+    await _wait_for(
+        migration, control, lambda one: one.member.generation < control.generation, tell
+    )
 
 
 async def complete(migration: MigrationAdaptor, *, tell: Tell = silently) -> None:
@@ -217,6 +200,46 @@ def doubts_about(control: Control, suspects: Mapping[str, int]) -> str | None:
     )
 
 
+async def _hear_from_unwell(migration: MigrationAdaptor, control: Control, tell: Tell) -> None:
+    """Wait until each process that is not ready for the hand-off has said so again, or is dead."""
+    first: dict[str, str] = {}
+
+    def is_waited_for(one: Seen) -> bool:
+        unwell = one.member.health.suspects > 0 or not one.member.health.connected
+        return unwell and first.setdefault(one.id, one.version) == one.version
+
+    await _wait_for(migration, control, is_waited_for, tell)
+
+
+async def _wait_for(
+    migration: MigrationAdaptor, control: Control, is_waited_for: Callable[[Seen], bool], tell: Tell
+) -> None:
+    """Wait as long as there are such processes; one that is silent for too long is dead."""
+    begun, pause = moment(), _FIRST_PAUSE
+    unchanged: dict[tuple[str, str], float] = {}
+    while True:
+        if (await migration.control.read()).generation != control.generation:
+            raise MigrationError(
+                "another step has been taken meanwhile: look at the status", store=migration.name
+            )
+        everyone = await migration.members.all()
+        late = [one for one in everyone.values() if is_waited_for(one)]
+        if not late:
+            return
+        now = moment()
+        known = {(one.id, one.version): now for one in late} | unchanged
+        unchanged = {(one.id, one.version): known[one.id, one.version] for one in late}
+        for one in late:
+            patience = one.member.lease + one.member.grace
+            if now - unchanged[one.id, one.version] > patience:
+                await _bury(migration, one)
+        tell(Waiting(tuple(sorted(one.member.process for one in late)), now - begun))
+        migration.presence.nudge()
+        longest = min(one.member.lease for one in late) / _LOOKS
+        pause = min(2 * pause, longest)
+        await asyncio.sleep(pause)
+
+
 def _stepped(migration: MigrationAdaptor, known: Control, now: Control, to: Phase) -> Control:
     if now.phase is to and now.generation == known.generation + 1:
         return now  # somebody else's, or an attempt of ours whose answer was lost
@@ -234,10 +257,14 @@ def _stepped(migration: MigrationAdaptor, known: Control, now: Control, to: Phas
     )
 
 
-async def _check_equal(migration: MigrationAdaptor, control: Control) -> None:
+async def _check_equal(migration: MigrationAdaptor) -> None:
+    control = await migration.control.read()  # a process that is dead may have changed it
     everyone = await migration.members.all()
-    suspects = {one.member.process: one.member.health.suspects for one in everyone.values()}
-    suspects[everyone[migration.presence.id].member.process] = migration.repair.suspects
+    suspects: Counter[str] = Counter()
+    for one in everyone.values():
+        mine = one.id == migration.presence.id
+        number = migration.repair.suspects if mine else one.member.health.suspects
+        suspects[one.member.process] += number
     doubts = doubts_about(control, suspects)
     if doubts is not None:
         raise MigrationError(doubts, store=migration.name)

@@ -23,7 +23,7 @@ from aiostore.migration import (
     rollback,
     verify,
 )
-from aiostore.protocols import Mark
+from aiostore.protocols import DocumentId, Mark
 from aiostore.store import Store
 
 SHORT = timedelta(milliseconds=200)
@@ -181,6 +181,44 @@ async def test_a_dead_process_is_waited_out() -> None:
             await dead.write([])
         dead._upkeep.clear()
         await store.aclose()
+
+
+async def test_a_dead_process_that_was_in_doubt_is_waited_out() -> None:
+    """Its doubts are nobody's any more: when it is known dead, a new verification counts."""
+    pair = Pair()
+    dead = process(pair, grace=SHORT, current_deadline=SHORT)
+    store = await Store(dead).open()
+    async with processes(pair, 1) as [alive]:
+        lead = wrapper(alive)
+        await advance(lead, Phase.DUAL_WRITE)
+        dead.repair.suspect([DocumentId("c", "a")], landing=True)
+        await dead.presence._register()
+        upkeep = set(dead._upkeep)
+        for task in upkeep:
+            task.cancel()
+        await asyncio.wait(upkeep)
+        await take_for_verified(lead)
+        with pytest.raises(MigrationError, match="verified: False, documents in doubt: 0"):
+            await advance(lead, Phase.HANDOFF)
+        await take_for_verified(lead)
+        await advance(lead, Phase.HANDOFF)
+        assert list(await lead.members.all()) == [lead.presence.id]
+        await store.aclose()
+
+
+async def test_a_live_process_in_doubt_holds_the_hand_off_up() -> None:
+    """It is asked once more, and what it says then counts."""
+    pair = Pair()
+    doubting = process(pair, grace=timedelta(hours=1))
+    async with Store(doubting), processes(pair, 1) as [alive]:
+        lead = wrapper(alive)
+        await take_for_verified(lead)
+        doubting.repair.suspect([DocumentId("c", "a")], landing=True)
+        await doubting.presence._register()
+        with pytest.raises(MigrationError, match="verified: True, documents in doubt: 1"):
+            await advance(lead, Phase.HANDOFF)
+        doubting.repair._suspects.clear()
+        await advance(lead, Phase.HANDOFF)
 
 
 async def test_a_process_that_comes_back_joins_in_the_phase_of_now() -> None:
