@@ -15,7 +15,7 @@ from aiostore.migration.phases import Phase
 from aiostore.migration.progress import Progress
 from aiostore.migration.status import Status, status
 from aiostore.migration.sweeps import hand_back, hand_off
-from aiostore.migration.verify import Difference, Verification, verify
+from aiostore.migration.verify import Difference, Verification, repair, verify
 
 __all__ = [
     "Control",
@@ -34,6 +34,7 @@ __all__ = [
     "hand_back",
     "hand_off",
     "lead",
+    "repair",
     "rollback",
     "status",
     "verify",

@@ -117,8 +117,8 @@ class MigrationAdaptor:
         longest = grace * 3 / 4
         current_deadline = longest if current_deadline is None else current_deadline
         target_deadline = min(_TARGET, longest) if target_deadline is None else target_deadline
-        self._patience = current_deadline
-        self._clock = clock
+        self.deadline = current_deadline
+        self.clock = clock
         self._current = Leg(current, current_deadline, self._check)
         self._target = Leg(target, current_deadline, self._check)
         self._mirror = Mirror(target, target_deadline, self._check)
@@ -278,7 +278,7 @@ class MigrationAdaptor:
             MigrationError: this process is in another phase.
             UnavailableError: its lease has run out and cannot be renewed.
         """
-        await self.presence.ensure(self._patience)
+        await self.presence.ensure(self.deadline)
         if self._phase not in phases:
             wanted = " or ".join(repr(phase.value) for phase in phases)
             raise MigrationError(
@@ -304,7 +304,7 @@ class MigrationAdaptor:
     ) -> Sequence[Record | None]:
         if list(ids) == [CONTROL_ID]:
             return [None]  # the claim is the migration's own, and keeps plain stores out alone
-        await self.presence.ensure(self._patience)
+        await self.presence.ensure(self.deadline)
         match self._phase:
             case Phase.HANDOFF:
                 return await self._authority.read_moving(ids)
@@ -316,7 +316,7 @@ class MigrationAdaptor:
                 return list(map(rows.shown, await self.current.read(ids, consistent=False)))
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
-        await self.presence.ensure(self._patience)
+        await self.presence.ensure(self.deadline)
         return await self._detached(partial(self._write, writes))
 
     async def write_atomic(self, items: Sequence[Write | Check], /) -> Sequence[Outcome]:
@@ -325,11 +325,11 @@ class MigrationAdaptor:
                 "documents cannot be written atomically together: that takes two stores that can",
                 store=self.name,
             )
-        await self.presence.ensure(self._patience)
+        await self.presence.ensure(self.deadline)
         return await self._detached(partial(self._write_atomic, items))
 
     async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
-        await self.presence.ensure(self._patience)
+        await self.presence.ensure(self.deadline)
         match self._phase:
             case Phase.HANDOFF:
                 chunks = self._scans.of_both(request)
@@ -389,7 +389,7 @@ class MigrationAdaptor:
         removed = 0
         async for chunk in self.scan(Scan(request.collection, chunk=self._capabilities.max_batch)):
             documents = [record for record in chunk if record.body is not None]
-            tombstones = [_deletion(record, self._clock) for record in documents]
+            tombstones = [_deletion(record, self.clock) for record in documents]
             if tombstones:
                 removed += sum(outcome.applied for outcome in await self.write(tombstones))
         return removed

@@ -1,45 +1,22 @@
-"""Copying what was there before: conditional, resumable, in constant memory.
+"""Copying what was there before: conditional, shared, resumable, in constant memory.
 
 Each record of the current store is written to the target as `Newer`, so that it never covers what
 a live write has put there meanwhile, in any order, any number of times. Tombstones are copied
 like documents: without them a copy on its way could resurrect what was deleted.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from datetime import timedelta
 
-import msgspec
-import stamina
-
-from aiostore.codecs import codec_for
-from aiostore.errors import UnavailableError
-from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.migration import rows
 from aiostore.migration.adaptor import MigrationAdaptor
-from aiostore.migration.progress import Progress, Report, silent
-from aiostore.protocols import Adaptor, DocumentId, Newer, Record, Scan, Write
-from aiostore.versions import PROCESS_CLOCK
-
-_PATIENCE = timedelta(minutes=5)
-
-
-class Checkpoint(msgspec.Struct, frozen=True):
-    """How far one collection is: every key up to `after` has been handled, `done` of them."""
-
-    after: str | None = None
-    done: int = 0
-    copied: int = 0
-    finished: bool = False
-
-
-_CODEC = codec_for(Checkpoint)
-
-
-def checkpoint_id(migration: str, collection: str) -> DocumentId:
-    """Where a migration's backfill of one collection keeps, in the target, how far it is."""
-    return DocumentId(SYSTEM_COLLECTION, f"backfill/{migration}/{collection}")
+from aiostore.migration.background import Background, leg, throttle_of
+from aiostore.migration.legs import Leg
+from aiostore.migration.phases import Phase
+from aiostore.migration.progress import Report, Step, silent
+from aiostore.migration.segments import LEASE, Job
+from aiostore.migration.throttle import PATIENCE
+from aiostore.protocols import Record, Scan
 
 
 async def backfill(
@@ -47,95 +24,81 @@ async def backfill(
     *,
     report: Report = silent,
     chunk: int = 500,
-    patience: timedelta = _PATIENCE,
+    concurrency: int = 2,
+    segments: int | None = None,
+    lease: timedelta = LEASE,
+    patience: timedelta = PATIENCE,
 ) -> int:
-    """Copy every collection; goes on where an earlier run of the same migration was interrupted.
+    """Copy every collection, together with all others who call this, in whatever process.
 
-    Waits for the target to be connected. A call that fails is repeated with growing pauses.
+    Goes on where earlier runs of the same migration were interrupted, and returns when everything
+    has been copied, by whomever. Waits for the target to be connected, and while the migration is
+    paused. A call that fails is repeated with growing pauses.
 
     Args:
         migration: the open wrapper; the service may be using it.
-        report: is called after each chunk.
+        report: is called after each chunk, and when what throttles changes.
         chunk: records a step; the stores' own limits lower it.
+        concurrency: at how many parts of the work to be at once.
+        segments: into how many parts to divide each collection, where nobody has begun with it;
+            None for a number that suits its size.
+        lease: after how long without a sign of life the part of another worker is gone on with.
         patience: how long to repeat a failing call.
 
     Returns:
-        How many records were copied, those of earlier runs included; the others were in the target
-        already, written live.
+        How many records were copied, those of others and of earlier runs included; the rest were
+        in the target already, written live.
 
     Raises:
+        MigrationError: the migration is in another phase than `dual-write`.
         UnavailableError: a store did not answer for longer than `patience`.
+        CorruptRecordError: what is kept of the progress cannot be read.
     """
     await migration.connected.wait()
+    throttle = throttle_of(migration, patience)
+    target = leg(migration, migration.target)
+    job = Job(
+        target,
+        migration.migration,
+        "backfill",
+        throttle=throttle,
+        clock=migration.clock,
+        lease=lease,
+    )
+    current = migration.current
+    names = await throttle.ask("the current store", current.collections)
+    await job.divide(filter(rows.is_users, names), current.count, segments)
     chunk = min(chunk, migration.capabilities.max_batch)
-    patient = stamina.AsyncRetryingCaller(
-        attempts=None, timeout=patience, wait_max=timedelta(seconds=10)
-    ).on(UnavailableError)
-    copied = 0
-    for collection in filter(rows.is_users, await migration.current.collections()):
-        checkpoint = await patient(_load, migration, collection)
-        total = await migration.current.count(collection)
-        async with aclosing(_Source(migration.current, collection, chunk)) as source:
-            while not checkpoint.finished:
-                records = await patient(source.after, checkpoint.after)
-                applied = await patient(_copy, migration.target, records) if records else 0
-                checkpoint = Checkpoint(
-                    after=records[-1].id.key if records else checkpoint.after,
-                    done=checkpoint.done + len(records),
-                    copied=checkpoint.copied + applied,
-                    finished=not records,
-                )
-                await patient(_save, migration, collection, checkpoint)
-                total = max(total, checkpoint.done)
-                report(Progress("backfill", collection, checkpoint.done, total))
-                await asyncio.sleep(0)  # a store in memory never lets the service in by itself
-        copied += checkpoint.copied
-    return copied
+    background = Background(job, _Copying(migration, target), report, chunk=chunk)
+    return (await background.run(concurrency)).copied
 
 
-class _Source:
-    """A collection of the current store, chunk by chunk; a failed scan is begun again in place."""
+class _Copying:
+    step: Step = "backfill"
+    source = "the current store"
+    sink = "the target"
 
-    def __init__(self, adaptor: Adaptor, collection: str, chunk: int) -> None:
-        self._adaptor = adaptor
-        self._collection = collection
-        self._chunk = chunk
-        self._chunks: AsyncGenerator[Sequence[Record], None] | None = None
+    def __init__(self, migration: MigrationAdaptor, target: Leg) -> None:
+        self._migration = migration
+        self._target = target
 
-    async def after(self, key: str | None) -> Sequence[Record]:
-        """The records that follow `key`, which is the last one of the call before; or none."""
-        if self._chunks is None:
-            self._chunks = self._adaptor.scan(
-                Scan(self._collection, start_after=key, chunk=self._chunk)
-            )
-        try:
-            records = await anext(self._chunks, None)
-        except UnavailableError:
-            await self.aclose()
-            raise
-        return [] if records is None else records
+    def scan(self, request: Scan) -> AsyncGenerator[Sequence[Record], None]:
+        return self._migration.current.scan(request)
 
-    async def aclose(self) -> None:
-        chunks, self._chunks = self._chunks, None
-        if chunks is not None:
-            await chunks.aclose()
+    def key(self, item: Record) -> str:
+        return item.id.key
+
+    def size(self, item: Record) -> int:
+        return 0 if item.body is None else len(item.body)
+
+    async def handle(self, items: Sequence[Record]) -> int:
+        async with self._migration.step(Phase.DUAL_WRITE):
+            return await _copy(self._target, [one for one in items if not rows.is_moved(one)])
 
 
-async def _copy(target: Adaptor, records: Sequence[Record]) -> int:
+async def _copy(target: Leg, records: Sequence[Record]) -> int:
+    """Give the target these, unless it has something newer; how many it had not."""
+    if not records:
+        return 0
     outcomes = await target.write([rows.copy(record) for record in records])
     return sum(outcome.applied for outcome in outcomes)
-
-
-async def _load(migration: MigrationAdaptor, collection: str) -> Checkpoint:
-    [record] = await migration.target.read([checkpoint_id(migration.migration, collection)])
-    if record is None or record.body is None:
-        return Checkpoint()
-    return _CODEC.decode(record.body)
-
-
-async def _save(migration: MigrationAdaptor, collection: str, checkpoint: Checkpoint) -> None:
-    now = PROCESS_CLOCK.now()
-    id_ = checkpoint_id(migration.migration, collection)
-    body = msgspec.json.encode(checkpoint).decode()
-    record = Record(id_, body, PROCESS_CLOCK.next(), now, now)
-    await migration.target.write([Write(record, Newer())])

@@ -80,6 +80,11 @@ class Repair:
         """How many documents are known to be in doubt."""
         return len(self._suspects)
 
+    @property
+    def settling(self) -> timedelta:
+        """After how long a write of any process has reached both stores, if all is well."""
+        return 2 * self._target.deadline
+
     def suspect(self, ids: Iterable[DocumentId], *, landing: bool) -> None:
         """Look at these again: at once, or if a request may still be `landing`, after the grace."""
         due = asyncio.get_running_loop().time() + (self._grace if landing else 0.0)

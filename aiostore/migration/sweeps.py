@@ -1,8 +1,11 @@
-"""Walks through both stores that move every document: to the target, and back."""
+"""Walks through both stores that move every document: to the target, and back.
 
-import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+They are shared and resumed like the backfill. A sweep counts for the step that it was begun in: it
+begins when every process has taken that, and a new one begins from the start.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from datetime import timedelta
 from functools import partial
 
 from msgspec.structs import replace
@@ -10,82 +13,165 @@ from msgspec.structs import replace
 from aiostore.errors import MigrationError
 from aiostore.migration import rows
 from aiostore.migration.adaptor import MigrationAdaptor
+from aiostore.migration.background import Background, leg, throttle_of
 from aiostore.migration.control import Control
 from aiostore.migration.coordinator import await_members
+from aiostore.migration.handoff import Handoff
 from aiostore.migration.phases import Phase
-from aiostore.migration.progress import Progress, Report, silent
+from aiostore.migration.progress import Report, Step, silent
 from aiostore.migration.scans import ids_of_both
+from aiostore.migration.segments import LEASE, Job
+from aiostore.migration.throttle import PATIENCE, Throttle
 from aiostore.protocols import DocumentId, Scan
 
 _CHUNK = 100
 
 
-async def hand_off(migration: MigrationAdaptor, *, report: Report = silent) -> int:
+async def hand_off(
+    migration: MigrationAdaptor,
+    *,
+    report: Report = silent,
+    concurrency: int = 2,
+    throttled: bool = False,
+    segments: int | None = None,
+    lease: timedelta = LEASE,
+    patience: timedelta = PATIENCE,
+) -> int:
     """Make the target the authority of every document, also of those that are gone.
 
-    Begun when every process is in the phase `handoff` or beyond; what is written meanwhile is
-    handed off before it is written. May be interrupted and repeated.
+    Begins when every process is in the phase `handoff`; what is written meanwhile is handed off
+    before it is written. Shared with all others who call this, in whatever process; may be
+    interrupted and repeated; waits while the migration is paused.
+
+    Args:
+        migration: the open wrapper, in a process of the service or beside it.
+        report: is called after each chunk, and when what throttles changes.
+        concurrency: at how many parts of the work to be at once.
+        throttled: whether the operator's limits of documents a second hold.
+        segments: into how many parts to divide each collection, where nobody has begun with it;
+            None for a number that suits its size.
+        lease: after how long without a sign of life the part of another worker is gone on with.
+        patience: how long to repeat a failing call.
 
     Returns:
-        How many documents were gone through.
+        How many documents were gone through, by all.
 
     Raises:
-        MigrationError: this process is in another phase.
-        UnavailableError: a store did not answer.
+        MigrationError: the migration is in another phase, or has taken another step meanwhile.
+        UnavailableError: a store did not answer for longer than `patience`.
+        CorruptRecordError: a store did not keep what it was given.
     """
-    control = await _begin(migration, Phase.HANDOFF)
-    done = 0
-    async for ids, collection, total in _everything(migration):
-        async with migration.step(Phase.HANDOFF):
-            await migration.handoff.forth(ids)
-        done += len(ids)
-        report(Progress("handoff", collection, total[0], max(*total)))
-        await asyncio.sleep(0)  # a store in memory never lets the service in by itself
-    await _end(migration, control)
-    return done
+    work = _Moving(migration, Phase.HANDOFF, "handoff", _handoff(migration).forth)
+    return await _sweep(
+        migration,
+        work,
+        throttle_of(migration, patience, by_amount=throttled),
+        report=report,
+        concurrency=concurrency,
+        segments=segments,
+        lease=lease,
+    )
 
 
-async def hand_back(migration: MigrationAdaptor, *, report: Report = silent) -> int:
+async def hand_back(
+    migration: MigrationAdaptor,
+    *,
+    report: Report = silent,
+    concurrency: int = 2,
+    throttled: bool = False,
+    segments: int | None = None,
+    lease: timedelta = LEASE,
+    patience: timedelta = PATIENCE,
+) -> int:
     """Make the current store the authority of every document again: the way back.
 
-    Begun when every process is back in the phase `dual-write`. May be interrupted and repeated.
+    Begins when every process is back in the phase `dual-write`; otherwise as `hand_off`.
 
     Returns:
-        How many documents were gone through.
+        How many documents were gone through, by all.
 
     Raises:
-        MigrationError: this process is in another phase.
-        UnavailableError: a store did not answer.
+        MigrationError: the migration is in another phase, or has taken another step meanwhile.
+        UnavailableError: a store did not answer for longer than `patience`.
     """
-    control = await _begin(migration, Phase.DUAL_WRITE)
-    # Until they know it, processes hand off what they write together with what is not here.
-    control = await migration.control.change(partial(_returning, migration, control))
-    await await_members(migration, control)
-    done = 0
-    async for ids, collection, total in _everything(migration):
-        async with migration.step(Phase.DUAL_WRITE):
-            await migration.handoff.back(ids)
-        done += len(ids)
-        report(Progress("handback", collection, total[0], max(*total)))
-        await asyncio.sleep(0)  # likewise
-    await _end(migration, control)
-    return done
+    work = _Moving(migration, Phase.DUAL_WRITE, "handback", _handoff(migration).back)
+    return await _sweep(
+        migration,
+        work,
+        throttle_of(migration, patience, by_amount=throttled),
+        report=report,
+        concurrency=concurrency,
+        segments=segments,
+        lease=lease,
+    )
 
 
-async def _everything(
+async def _sweep(
     migration: MigrationAdaptor,
-) -> AsyncGenerator[tuple[Sequence[DocumentId], str, tuple[int, int]], None]:
-    """Chunks of ids; with each, its collection, and how many of about how many have come."""
-    names = {*await migration.current.collections(), *await migration.target.collections()}
-    for collection in filter(rows.is_users, sorted(names)):
-        total = await migration.current.count(collection)
-        chunk = min(_CHUNK, migration.capabilities.max_batch)
-        come = 0
-        walk = ids_of_both(migration.current, migration.target, Scan(collection, chunk=chunk))
-        async with aclosing(walk) as chunks:
-            async for ids in chunks:
-                come += len(ids)
-                yield ids, collection, (come, total)
+    work: "_Moving",
+    throttle: Throttle,
+    *,
+    report: Report,
+    concurrency: int,
+    segments: int | None,
+    lease: timedelta,
+) -> int:
+    begun = await _begin(migration, work.phase)
+    if work.phase is Phase.DUAL_WRITE:
+        # Until they know it, processes hand off what they write together with what is not here.
+        begun = await migration.control.change(partial(_returning, migration, begun))
+        await await_members(migration, begun)
+    job = Job(
+        leg(migration, migration.target),
+        migration.migration,
+        f"{work.step}-{begun.generation}",
+        throttle=throttle,
+        clock=migration.clock,
+        lease=lease,
+    )
+    names = {
+        *await throttle.ask("the current store", migration.current.collections),
+        *await throttle.ask("the target", migration.target.collections),
+    }
+    await job.divide(sorted(filter(rows.is_users, names)), migration.current.count, segments)
+    chunk = min(_CHUNK, migration.capabilities.max_batch)
+    tally = await Background(job, work, report, chunk=chunk).run(concurrency)
+    await _end(migration, begun)
+    return tally.done
+
+
+class _Moving:
+    source = sink = "a store"
+
+    def __init__(
+        self,
+        migration: MigrationAdaptor,
+        phase: Phase,
+        step: Step,
+        move: Callable[[Sequence[DocumentId]], Awaitable[object]],
+    ) -> None:
+        self.step = step
+        self._migration = migration
+        self.phase = phase
+        self._move = move
+
+    def scan(self, request: Scan) -> AsyncGenerator[Sequence[DocumentId], None]:
+        return ids_of_both(self._migration.current, self._migration.target, request)
+
+    def key(self, item: DocumentId) -> str:
+        return item.key
+
+    def size(self, _: DocumentId) -> int:
+        return 0
+
+    async def handle(self, items: Sequence[DocumentId]) -> int:
+        async with self._migration.step(self.phase):
+            await self._move(items)
+        return len(items)
+
+
+def _handoff(migration: MigrationAdaptor) -> Handoff:
+    return Handoff(leg(migration, migration.current), leg(migration, migration.target))
 
 
 async def _begin(migration: MigrationAdaptor, phase: Phase) -> Control:

@@ -11,8 +11,8 @@ from aiostore.errors import (
     InvalidKeyError,
     MigrationError,
 )
+from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.migration import MigrationAdaptor, Phase, advance, backfill, finish, verify
-from aiostore.migration.backfill import checkpoint_id
 from aiostore.migration.claims import Claims, Role
 from aiostore.opening import open_adaptor
 from aiostore.protocols import Adaptor, DocumentId, Newer, Record, Write
@@ -178,13 +178,21 @@ def test_a_migration_has_a_proper_name() -> None:
         MigrationAdaptor(FaultyMemory(), FaultyMemory(), name="no spaces, please")
 
 
-@pytest.mark.parametrize("id_", [CONTROL_ID, checkpoint_id("test", "c")])
+@pytest.mark.parametrize(
+    "id_",
+    [
+        CONTROL_ID,
+        DocumentId(SYSTEM_COLLECTION, "job/test/backfill/c"),
+        DocumentId(SYSTEM_COLLECTION, "job/test/backfill/c/0"),
+    ],
+    ids=["claim", "division", "checkpoint"],
+)
 async def test_a_damaged_record_of_the_migration_is_told(id_: DocumentId) -> None:
     """What the migration keeps in the target is read like any document: damage has its error."""
     pair = Pair()
     async with pair.store() as store:
         await store.collection("c").put("k", {})
-    damaged = Record(id_, '{"migration":1,"done":"x"}', PROCESS_CLOCK.next(), 1, 1)
+    damaged = Record(id_, '{"migration":1,"segments":"x","done":"x"}', PROCESS_CLOCK.next(), 1, 1)
     await pair.target.write([Write(damaged, Newer())])
     with pytest.raises(CorruptRecordError, match="does not fit"):
         async with pair.store() as store:

@@ -1,29 +1,20 @@
-"""Copying, proving and repairing, while the service goes on or not."""
+"""Proving and repairing, while the service goes on or not."""
 
 import asyncio
-import tracemalloc
+import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
-import stamina
-from faults import FaultyMemory, Pair, at_rest, take_for_verified
+from faults import Pair, at_rest, take_for_verified
+from filling import filled, rewrite
 from msgspec.structs import replace
 
-from aiostore.adaptors.sql import SQLAdaptor, SQLiteDatabase
-from aiostore.errors import UnavailableError
 from aiostore.migration import Difference, MigrationAdaptor, Progress, backfill, verify
-from aiostore.protocols import DocumentId, Exactly, Newer, Record, Write
+from aiostore.protocols import DocumentId, Exactly, Newer, Write
 from aiostore.store import Store
 
-
-async def filled(pair: Pair, number: int = 100) -> None:
-    """Fill the current store of a pair, as a plain store would."""
-    async with Store(pair.current) as plain:
-        values = {f"k{n:04}": {"n": n} for n in range(number)}
-        await plain.collection("c").put_many(values)
-        await plain.collection("d").put("k", {"n": 0})
+repair_module = importlib.import_module("aiostore.migration.repair")
 
 
 @asynccontextmanager
@@ -35,95 +26,6 @@ async def copied(number: int) -> AsyncIterator[tuple[Pair, MigrationAdaptor, Sto
         migration = MigrationAdaptor.of(store)
         await backfill(migration)
         yield pair, migration, store
-
-
-async def rewrite(adaptor: FaultyMemory, record: Record) -> None:
-    """Put a record into an engine behind everybody's back."""
-    id_ = record.id
-    adaptor.memory._collections[id_.collection][id_.key] = record
-
-
-async def test_copies_everything_and_says_how_far_it_is() -> None:
-    """Every collection is copied, tombstones too, and the progress ends at 100 %."""
-    pair, seen = Pair(), list[Progress]()
-    await filled(pair)
-    async with pair.store() as store:
-        await rewrite(pair.current, replace(pair.current.held()["k0007"], body=None))
-        assert await backfill(MigrationAdaptor.of(store), report=seen.append, chunk=7) == 101
-        assert pair.equal()
-        assert pair.equal("d")
-    shares = [progress.percent for progress in seen if progress.collection == "c"]
-    assert shares == sorted(shares)
-    assert shares[0] == pytest.approx(7.0)
-    assert shares[-1] == 100.0
-    assert {(progress.step, progress.total) for progress in seen} == {
-        ("backfill", 100),
-        ("backfill", 1),
-    }
-
-
-async def test_goes_on_where_it_was_interrupted() -> None:
-    """A backfill that was cancelled continues behind the last chunk that it copied."""
-    pair = Pair()
-    await filled(pair)
-    async with pair.store() as store:
-        stopped = asyncio.Event()
-
-        def stop(progress: Progress) -> None:
-            if progress.done == 40:
-                stopped.set()
-
-        run = asyncio.ensure_future(backfill(MigrationAdaptor.of(store), report=stop, chunk=10))
-        await stopped.wait()
-        run.cancel()
-        await asyncio.wait([run])
-    async with pair.store() as store:
-        seen: list[Progress] = []
-        assert await backfill(MigrationAdaptor.of(store), report=seen.append, chunk=10) == 101
-        assert 40 < seen[0].done < 100
-        assert pair.equal()
-        assert await backfill(MigrationAdaptor.of(store)) == 101
-
-
-async def test_never_covers_a_newer_record() -> None:
-    """What a live write has put into the target stays, whatever the backfill brings."""
-    pair = Pair()
-    await filled(pair, 3)
-    async with pair.store() as store:
-        c = store.collection("c")
-        await c.put("k0001", {"n": "live"})
-        await c.delete("k0002")
-        await MigrationAdaptor.of(store).drain()
-        live = pair.target.held()
-        assert await backfill(MigrationAdaptor.of(store)) == 2
-        assert {key: pair.target.held()[key] for key in live} == live
-        assert pair.equal()
-
-
-async def test_waits_for_a_store_that_fails_for_a_while() -> None:
-    """A failing call is repeated until it succeeds, or the patience is used up."""
-    pair = Pair()
-    await filled(pair)
-    async with pair.store() as store:
-        scan = pair.current.scan
-        failures = iter([True, False, True])
-
-        async def failing(request: object) -> object:
-            async for chunk in scan(request):  # type: ignore[arg-type]  # passed through
-                if next(failures, False):
-                    raise UnavailableError("for a while")
-                yield chunk
-
-        pair.current.scan = failing  # type: ignore[assignment,method-assign]  # a fault
-        with stamina.set_testing(True, attempts=5):
-            assert await backfill(MigrationAdaptor.of(store), chunk=20) == 101
-            assert pair.equal()
-            pair.target.down = True
-            await store.collection("e").put("k", {})
-            pair.current.scan = scan  # type: ignore[method-assign]  # mended
-            with pytest.raises(UnavailableError):
-                await backfill(MigrationAdaptor.of(store))
-        pair.target.down = False
 
 
 async def test_verify_names_each_kind_of_difference() -> None:
@@ -229,33 +131,11 @@ async def test_a_document_that_never_rests_is_unsettled() -> None:
         assert (found.unsettled, found.mismatches, found.clean) == (1, 0, False)
 
 
-async def test_memory_does_not_grow_with_the_number_of_documents(tmp_path: Path) -> None:
-    """Backfill and verify hold a chunk at a time: ten times the documents, the same memory."""
-    peaks = []
-    for number in (500, 5_000):
-        folder = tmp_path / str(number)
-        await asyncio.to_thread(folder.mkdir)
-        current = SQLAdaptor(SQLiteDatabase(str(folder / "current.db"), synchronous="off"))
-        target = SQLAdaptor(SQLiteDatabase(str(folder / "target.db"), synchronous="off"))
-        async with Store(current) as plain:
-            values = {f"k{n:06}": {"text": f"{n:05000}"} for n in range(number)}
-            await plain.collection("c").put_many(values)
-            del values
-        migration = MigrationAdaptor(current, target, name="test")
-        async with Store(migration):
-            tracemalloc.start()
-            await backfill(migration, chunk=100)
-            assert (await verify(migration, chunk=100)).compared == number
-            peaks.append(tracemalloc.get_traced_memory()[1])
-            tracemalloc.stop()
-    assert peaks[1] < peaks[0] + 5_000_000  # all of the documents are 25 MB
-
-
 async def test_suspects_are_bounded(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When too many documents are in doubt the migration says so, and a repair brings it back."""
-    monkeypatch.setattr("aiostore.migration.repair._MOST_SUSPECTS", 3)
+    monkeypatch.setattr(repair_module, "_MOST_SUSPECTS", 3)
     pair = Pair()
     migration = pair.migration()
     async with pair.store(migration) as store:
