@@ -53,13 +53,14 @@ def tests(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """The state machine and the histories, at random and by the thousand; arguments are pytest's.
 
-    For every night; about two hours on two cores. `AIOSTORE_SOAK_EXAMPLES`, `…_SHARDS` (for each
+    For every night; two to three hours on two cores. `AIOSTORE_SOAK_EXAMPLES`, `…_SHARDS` (for each
     stack of adaptors) and `…_HISTORIES` (for each scenario) set how many there are, of which stacks
     with a server do every fourth, and `…_SEED` where they begin; `…_DOCUMENTS` how many are
-    migrated there and back.
+    migrated there and back; `…_ROLLS` how often a service is moved, each way.
     """
     install(session, "test")
     many = {"EXAMPLES": "2000", "SHARDS": "8", "HISTORIES": "1000", "DOCUMENTS": "100000"}
+    many |= {"ROLLS": "3"}
     env = {f"AIOSTORE_SOAK_{name}": number for name, number in many.items()}
     env |= {name: os.environ[name] for name in env if name in os.environ}
     memory = Path("/dev/shm")  # noqa: S108  # a disk's slowness would add nothing
@@ -68,6 +69,7 @@ def soak(session: nox.Session) -> None:
             *("pytest", "-n", "2", "--dist", "worksteal", "-rP", "--show-capture=stdout"),
             *("--basetemp", f"{folder}/soak", "--durations=0", "--durations-min=1"),
             *("tests/test_machine.py", "tests/soak_histories.py", "tests/soak_migration.py"),
+            "tests/rolls/test_rolls.py",
             *session.posargs,
             env=env,
         )

@@ -149,16 +149,13 @@ class Roll:
                 self.tell(f"restarted {process.log.name}")
 
     async def _start(self, process: ServiceProcess) -> None:
-        """As a supervisor does: again and again, as long as there is a reason to fail.
-
-        A server may be away, or its configuration have come to its end.
-        """
+        """As a supervisor does: again and again, as long as a server is away that it needs."""
         while True:
-            began, store = asyncio.get_running_loop().time(), process.store
+            began = asyncio.get_running_loop().time()
             try:
                 return await asyncio.to_thread(process.start)
             except RuntimeError:
-                if not self.balancer.had_outage(since=began) and store is process.store:
+                if not self.balancer.had_outage(since=began):
                     raise
 
     async def unavailable_without(self, server: LocalProcess) -> None:

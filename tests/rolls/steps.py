@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,9 @@ from aiostore.migration.progress import Report
 CHUNK = 20
 """Records at a time: few, so that a process can die in the midst of few documents."""
 
+LEASE = timedelta(seconds=2)
+"""For so long the part of a worker that has died is not gone on with."""
+
 PAUSE = 0.2
 """Seconds until what was not clean is looked at again."""
 
@@ -32,7 +36,7 @@ Step = Callable[[MigrationAdaptor, Report], Awaitable[Any]]
 
 async def copy(migration: MigrationAdaptor, report: Report) -> int:
     """Copy everything; returns how many records that were."""
-    return await backfill(migration, report=report, chunk=CHUNK)
+    return await backfill(migration, report=report, chunk=CHUNK, lease=LEASE)
 
 
 async def begin_handoff(migration: MigrationAdaptor, report: Report) -> int:
@@ -63,12 +67,12 @@ async def go(phase: Phase, migration: MigrationAdaptor, report: Report) -> None:
 
 async def sweep(migration: MigrationAdaptor, report: Report) -> int:
     """Hand every document off; returns how many there were."""
-    return await hand_off(migration, report=report)
+    return await hand_off(migration, report=report, lease=LEASE)
 
 
 async def sweep_back(migration: MigrationAdaptor, report: Report) -> int:
     """Hand every document back; returns how many there were."""
-    return await hand_back(migration, report=report)
+    return await hand_back(migration, report=report, lease=LEASE)
 
 
 async def end(migration: MigrationAdaptor, report: Report) -> None:
