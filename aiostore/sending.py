@@ -10,8 +10,8 @@ One thing cannot be noticed, as an erasure leaves no trace: that a put or a crea
 removed by another process, and took effect again when it was repeated.
 """
 
+import asyncio
 import copy
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from datetime import timedelta
@@ -163,11 +163,12 @@ class Sender:
 
     async def patiently(self, call: Callable[[], Awaitable[R]]) -> R:
         """What `call` returns; the `UnavailableError` of the last attempt, if all have one."""
-        began = time.monotonic()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             return await call()
         except UnavailableError as error:
-            left = self._retries.patience.total_seconds() - (time.monotonic() - began)
+            left = self._retries.patience.total_seconds() - (loop.time() - began)
             if left <= 0:
                 raise
             failed: UnavailableError | None = error

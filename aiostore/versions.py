@@ -14,6 +14,9 @@ from collections.abc import Callable
 MicrosecondClock = Callable[[], int]
 """Returns microseconds since 1970-01-01 UTC; injected, so that tests advance time."""
 
+RandomBits = Callable[[int], int]
+"""Returns so many random bits; injected, so that tests repeat."""
+
 _PATTERN = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 _TICKS_PER_MILLISECOND = 4096
 _MAX_SKEW = 24 * 60 * 60 * 1000 * _TICKS_PER_MILLISECOND
@@ -30,10 +33,19 @@ class VersionClock:
 
     A version met in a store (`observe`) moves the clock past it, unless it lies more than a day
     ahead: one writer with a wrong clock must not drag all others along.
+
+    Args:
+        now: tells the time.
+        random_bits: makes versions unique among all writers.
     """
 
-    def __init__(self, now: MicrosecondClock = now_in_microseconds) -> None:
+    def __init__(
+        self,
+        now: MicrosecondClock = now_in_microseconds,
+        random_bits: RandomBits = secrets.randbits,
+    ) -> None:
         self.now = now
+        self._random_bits = random_bits
         self._last = 0
         self._lock = threading.Lock()
 
@@ -54,7 +66,7 @@ class VersionClock:
                 self._last = tick
                 tick = floor + 1
         milliseconds, fraction = divmod(tick, _TICKS_PER_MILLISECOND)
-        random = secrets.randbits(_RANDOM_BITS)
+        random = self._random_bits(_RANDOM_BITS)
         return f"{milliseconds:012x}7{fraction:03x}{0b10 << _RANDOM_BITS | random:016x}"
 
     def observe(self, version: str) -> None:

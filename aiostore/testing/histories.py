@@ -5,7 +5,7 @@
 
 import asyncio
 import random
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
@@ -54,6 +54,19 @@ class History:
         self.operations[place] = replace(asked, answer=answer, answered=next(self._time))
         return answer
 
+    def tell(self, client: str, key: str, call: Call, answer: Answer) -> None:
+        """Record what was asked and answered elsewhere, at this moment."""
+        self.operations.append(
+            DocumentOperation(
+                client=client,
+                key=key,
+                call=call,
+                answer=answer,
+                called=next(self._time),
+                answered=next(self._time),
+            )
+        )
+
 
 class Habits(Struct, frozen=True, kw_only=True):
     """How clients behave.
@@ -64,6 +77,7 @@ class Habits(Struct, frozen=True, kw_only=True):
         keys: of which documents.
         steps: how often, each of them.
         cancelling: with what probability a caller is cancelled before it is answered.
+        wait: how a pause is made; by default it is a number of turns of the event loop.
     """
 
     verbs: Sequence[str] = (
@@ -73,6 +87,7 @@ class Habits(Struct, frozen=True, kw_only=True):
     keys: Sequence[str] = ("a", "b")
     steps: int = 6
     cancelling: float = 0.0
+    wait: Callable[[int], Awaitable[None]] = turns
 
 
 class Client:
@@ -105,7 +120,7 @@ class Client:
     async def run(self) -> None:
         """Ask as often as the habits say."""
         for _ in range(self._habits.steps):
-            await turns(self._choices.choice((0, 0, 1, 3)))
+            await self._habits.wait(self._choices.choice((0, 0, 1, 3)))
             verb = self._choices.choice(self._habits.verbs)
             await self._act(verb, self._choices.choice(self._habits.keys))
 
@@ -129,7 +144,8 @@ class Client:
     async def _ask(self, key: str, call: Call) -> None:
         asking = self._history.ask(self.name, self._collection, key, call)
         if self._choices.random() < self._habits.cancelling:
-            answer = await _cancelled_after(self._choices.choice((0, 1, 1, 2, 4, 9)), asking)
+            moment = self._habits.wait(self._choices.choice((0, 1, 1, 2, 4, 9)))
+            answer = await _cancelled_after(moment, asking)
         else:
             answer = await asking
         if answer is not None and answer.document is not None:
@@ -155,11 +171,11 @@ def _stood(document: Any) -> Stood | None:
     return None if document is None else Stood(document.version, document.value["by"])
 
 
-async def _cancelled_after(number: int, call: Coroutine[Any, Any, R]) -> R | None:
-    """Cancel a call after so many turns; what it returned, if it had ended before."""
+async def _cancelled_after(moment: Awaitable[None], call: Coroutine[Any, Any, R]) -> R | None:
+    """Cancel a call at a moment; what it returned, if it had ended before."""
     task = asyncio.ensure_future(call)
     try:
-        await turns(number)
+        await moment
     finally:
         task.cancel()
         await asyncio.wait([task])
