@@ -38,7 +38,7 @@ from aiostore.migration.claims import Claims
 from aiostore.migration.control import ControlDocument
 from aiostore.migration.dual_write import DualWrite
 from aiostore.migration.handoff import Handoff
-from aiostore.migration.legs import Leg, Mirror
+from aiostore.migration.legs import Landing, Leg, Mirror
 from aiostore.migration.members import Health, Members
 from aiostore.migration.phases import Phase
 from aiostore.migration.presence import Presence
@@ -119,16 +119,25 @@ class MigrationAdaptor:
         target_deadline = min(_TARGET, longest) if target_deadline is None else target_deadline
         self.deadline = current_deadline
         self.clock = clock
-        self._current = Leg(current, current_deadline, self._check)
-        self._target = Leg(target, current_deadline, self._check)
-        self._mirror = Mirror(target, target_deadline, self._check)
+        self.landing = Landing(grace)
+        self._current = Leg(current, current_deadline, self._check, self.landing)
+        self._target = Leg(target, current_deadline, self._check, self.landing)
+        self._mirror = Mirror(target, target_deadline, self._check, self.landing)
         here = Leg(current, lease / 3, self._check_current)
         there = Leg(target, lease / 3, self._check_connected)
         self.claims = Claims(current, target, self.migration, clock)
         self.control = ControlDocument(here, there, self.migration, clock)
         self.members = Members(here, there, self.migration, clock)
         self.presence = Presence(
-            self, self.control, self.members, here, there, lease=lease, grace=grace, rest=rest
+            self,
+            clock.next(),
+            self.control,
+            self.members,
+            current=here,
+            target=there,
+            lease=lease,
+            grace=grace,
+            rest=rest,
         )
         self.repair = Repair(self._current, self._mirror, grace)
         self.handoff = Handoff(self._current, self._target)
@@ -237,13 +246,13 @@ class MigrationAdaptor:
             undo.pop_all()
 
     async def aclose(self) -> None:
-        await self.settle()
+        await self._end()
         upkeep, self._upkeep = self._upkeep, set()
         for task in upkeep:
             task.cancel()
         if upkeep:
             await asyncio.wait(upkeep)
-        await self.presence.leave()
+        await self.presence.leave(landing=self.landing.left > 0)
         self.connected.clear()
         self._has_current = self._mirror.connected = False
         async with AsyncExitStack() as both:
@@ -255,12 +264,13 @@ class MigrationAdaptor:
         self._phase = phase
 
     async def settle(self) -> None:
-        """Wait until all has ended that has been begun before this call."""
-        steps = set(self._steps)
-        await self.drain()
-        await self.repair.settle_down()
-        for step in steps:
-            await step.wait()
+        """Wait until nothing that has been begun before this call can still take effect.
+
+        That takes the grace where a store did not answer: such a request may be on its way, and if
+        it landed two steps later it could undo them.
+        """
+        await self._end()
+        await asyncio.sleep(self.landing.left)
 
     async def abandon(self) -> None:
         """Stop all writes that are under way; it is not known whether they took effect."""
@@ -411,6 +421,16 @@ class MigrationAdaptor:
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         return await answer
+
+    async def _end(self) -> None:
+        """Wait until all has ended that has been begun before this call."""
+        steps = set(self._steps)
+        await self.drain()
+        await self.repair.settle_down()
+        if self._phase is Phase.CURRENT:
+            self.repair.forget()  # nothing is written to the target any more
+        for step in steps:
+            await step.wait()
 
     async def _answer(
         self,

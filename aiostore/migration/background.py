@@ -28,7 +28,7 @@ _LATENCIES_APART = 5.0  # seconds
 
 def leg(migration: MigrationAdaptor, store: Adaptor) -> Leg:
     """A store of a migration for background work, whose calls are not taken for the service's."""
-    return Leg(store, migration.deadline, migration.presence.check)
+    return Leg(store, migration.deadline, migration.presence.check, migration.landing)
 
 
 def throttle_of(

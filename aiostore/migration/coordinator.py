@@ -21,9 +21,8 @@ from aiostore.errors import MigrationError
 from aiostore.migration import rows
 from aiostore.migration.adaptor import MigrationAdaptor
 from aiostore.migration.control import Control
-from aiostore.migration.members import Seen
+from aiostore.migration.members import Seen, moment
 from aiostore.migration.phases import Phase
-from aiostore.migration.presence import moment
 from aiostore.protocols import Exactly, Mark, Purge, Record, Scan, Write
 
 _logger = logging.getLogger("aiostore.migration")
@@ -205,8 +204,9 @@ async def _hear_from_unwell(migration: MigrationAdaptor, control: Control, tell:
     first: dict[str, str] = {}
 
     def is_waited_for(one: Seen) -> bool:
-        unwell = one.member.health.suspects > 0 or not one.member.health.connected
-        return unwell and first.setdefault(one.id, one.version) == one.version
+        return (
+            not one.member.health.is_sound and first.setdefault(one.id, one.version) == one.version
+        )
 
     await _wait_for(migration, control, is_waited_for, tell)
 
@@ -216,7 +216,6 @@ async def _wait_for(
 ) -> None:
     """Wait as long as there are such processes; one that is silent for too long is dead."""
     begun, pause = moment(), _FIRST_PAUSE
-    unchanged: dict[tuple[str, str], float] = {}
     while True:
         if (await migration.control.read()).generation != control.generation:
             raise MigrationError(
@@ -226,14 +225,10 @@ async def _wait_for(
         late = [one for one in everyone.values() if is_waited_for(one)]
         if not late:
             return
-        now = moment()
-        known = {(one.id, one.version): now for one in late} | unchanged
-        unchanged = {(one.id, one.version): known[one.id, one.version] for one in late}
         for one in late:
-            patience = one.member.lease + one.member.grace
-            if now - unchanged[one.id, one.version] > patience:
+            if one.is_dead:
                 await _bury(migration, one)
-        tell(Waiting(tuple(sorted(one.member.process for one in late)), now - begun))
+        tell(Waiting(tuple(sorted(one.member.process for one in late)), moment() - begun))
         migration.presence.nudge()
         longest = min(one.member.lease for one in late) / _LOOKS
         pause = min(2 * pause, longest)

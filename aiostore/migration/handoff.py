@@ -74,6 +74,9 @@ class Handoff:
     async def back(self, ids: Sequence[DocumentId], *, demoted: bool = True) -> None:
         """Make the current store the authority of these again; likewise.
 
+        The target's records become copies, those too that were frozen and never handed off. While
+        that is done they miss what is written, so they are to be mended afterwards.
+
         Args:
             ids: of documents, each once.
             demoted: let the target's record be a copy again. Not before every process has ended
@@ -95,7 +98,7 @@ class Handoff:
         theirs = await _standing(self._target, ids)
         await _applied(
             self._target,
-            [rows.demoted(there) for there in _present(theirs) if rows.is_returning(there)],
+            [rows.demoted(there) for there in _present(theirs) if not rows.is_copy(there)],
         )
 
     async def _freeze(

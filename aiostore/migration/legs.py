@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from datetime import timedelta
+from math import inf
 from typing import TypeVar
 
 from aiostore.errors import StoreError, UnavailableError
@@ -25,6 +26,27 @@ def always() -> None:
     """Permit every call."""
 
 
+class Landing:
+    """How long something may still take effect that was sent and not answered, on whatever leg.
+
+    Args:
+        grace: after this long no request can still land in a store.
+    """
+
+    def __init__(self, grace: timedelta) -> None:
+        self._grace = grace.total_seconds()
+        self._until = -inf
+
+    def unanswered(self) -> None:
+        """A write has ended without an answer."""
+        self._until = asyncio.get_running_loop().time() + self._grace
+
+    @property
+    def left(self) -> float:
+        """For how many seconds."""
+        return max(0.0, self._until - asyncio.get_running_loop().time())
+
+
 class Leg:
     """An adaptor whose calls end within a deadline, with `UnavailableError` if need be.
 
@@ -32,6 +54,7 @@ class Leg:
         adaptor: the store.
         deadline: how long a call may take.
         permit: is called before anything is sent; raises if it must not be.
+        landing: is told of writes without an answer.
 
     Attributes:
         adaptor: as given.
@@ -41,13 +64,18 @@ class Leg:
     """
 
     def __init__(
-        self, adaptor: Adaptor, deadline: timedelta, permit: Callable[[], None] = always
+        self,
+        adaptor: Adaptor,
+        deadline: timedelta,
+        permit: Callable[[], None] = always,
+        landing: Landing | None = None,
     ) -> None:
         self.adaptor = adaptor
         self.deadline = deadline
         self.reads: deque[float] = deque(maxlen=_MOST_TIMES)
         self.writes: deque[float] = deque(maxlen=_MOST_TIMES)
         self._permit = permit
+        self._landing = landing
 
     async def read(self, ids: Sequence[DocumentId]) -> Sequence[Record | None]:
         """As the adaptor's."""
@@ -55,15 +83,28 @@ class Leg:
 
     async def write(self, writes: Sequence[Write]) -> Sequence[Outcome]:
         """As the adaptor's."""
-        return await self._within(lambda: self.adaptor.write(writes), self.writes)
+        return await self._answered(lambda: self.adaptor.write(writes))
 
     async def write_atomic(self, items: Sequence[Write | Check]) -> Sequence[Outcome]:
         """As the adaptor's."""
-        return await self._within(lambda: self.adaptor.write_atomic(items), self.writes)
+        return await self._answered(lambda: self.adaptor.write_atomic(items))
 
     async def collect(self, request: Scan) -> list[Record]:
         """All records of a scan of which there are few."""
         return await self._within(lambda: self._all(request))
+
+    async def _answered(
+        self, call: Callable[[], Awaitable[Sequence[Outcome]]]
+    ) -> Sequence[Outcome]:
+        self._permit()
+        try:
+            return await self._within(call, self.writes)
+        except BaseException as error:
+            # By the contract, any other of the library's errors says that nothing took effect.
+            unknown = isinstance(error, UnavailableError) or not isinstance(error, StoreError)
+            if unknown and self._landing is not None:
+                self._landing.unanswered()
+            raise
 
     async def _all(self, request: Scan) -> list[Record]:
         async with aclosing(self.adaptor.scan(request)) as chunks:
@@ -124,9 +165,13 @@ class Mirror(Leg):
     """
 
     def __init__(
-        self, adaptor: Adaptor, deadline: timedelta, permit: Callable[[], None] = always
+        self,
+        adaptor: Adaptor,
+        deadline: timedelta,
+        permit: Callable[[], None] = always,
+        landing: Landing | None = None,
     ) -> None:
-        super().__init__(adaptor, deadline, permit)
+        super().__init__(adaptor, deadline, permit, landing)
         self.connected = False
         self.failures = 0
         self._breaker = Breaker()

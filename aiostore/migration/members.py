@@ -8,6 +8,9 @@ monotonic clock, and sends nothing once it has run out. Who waits for it counts 
 record's last change, by its own; and gives it the grace on top, in which what it had sent may land.
 """
 
+import asyncio
+import sys
+import time
 from collections.abc import Iterable
 
 import msgspec
@@ -43,6 +46,11 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     shadows_behind: int = 0
     shadows_different: int = 0
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether documents may be handed off, as far as this process is concerned."""
+        return self.connected and not self.suspects
+
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     """What a process tells of itself.
@@ -77,12 +85,19 @@ class Seen(msgspec.Struct, frozen=True):
         member: what it tells.
         renewed_at: when, in microseconds since 1970-01-01 UTC by that process's clock; for a
             person, and for nothing else.
+        silent_since: when this very record was first seen here, by this process's `moment`.
     """
 
     id: str
     version: str
     member: Member
     renewed_at: int = 0
+    silent_since: float = 0.0
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its lease has run out and nothing that it has sent can still land."""
+        return moment() - self.silent_since > self.member.lease + self.member.grace
 
 
 class Members:
@@ -100,6 +115,7 @@ class Members:
         self._current = current
         self._target = target
         self._clock = clock
+        self._first_seen: dict[str, float] = {}
 
     async def all(self) -> dict[str, Seen]:
         """Every member, in whichever of the stores it keeps its record now.
@@ -108,7 +124,10 @@ class Members:
             UnavailableError: a store did not answer, so some could be missing.
             CorruptRecordError: a record cannot be read.
         """
-        return latest([*await self.within(self._current), *await self.within(self._target)])
+        found = latest([*await self.within(self._current), *await self.within(self._target)])
+        # Whoever waits for them may be interrupted, and need not begin again.
+        self._first_seen = {seen.version: seen.silent_since for seen in found.values()}
+        return found
 
     async def bury(self, seen: Seen) -> None:
         """Forget a member that is dead, unless it has given a sign of life."""
@@ -145,15 +164,17 @@ class Members:
             UnavailableError: it did not answer.
             CorruptRecordError: a record cannot be read.
         """
-        request = Scan(SYSTEM_COLLECTION, prefix=self.prefix)
+        records = await store.collect(Scan(SYSTEM_COLLECTION, prefix=self.prefix))
+        now = moment()
         return [
             Seen(
                 record.id.key.removeprefix(self.prefix),
                 record.version,
                 _CODEC.decode(record.body),
                 record.updated_at,
+                self._first_seen.get(record.version, now),
             )
-            for record in await store.collect(request)
+            for record in records
             if record.body is not None
         ]
 
@@ -170,3 +191,16 @@ def latest(found: Iterable[Seen]) -> dict[str, Seen]:
         if known is None or known.version < seen.version:
             members[seen.id] = seen
     return members
+
+
+def moment() -> float:
+    """Seconds by the event loop's clock, which goes on while the machine is suspended."""
+    return asyncio.get_running_loop().time() + _suspended()
+
+
+def _suspended() -> float:
+    """For how many seconds this machine has been suspended, where that can be known."""
+    if sys.platform != "linux":
+        return 0.0
+    whole = time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+    return float(round(whole))  # the two are not read at the same moment

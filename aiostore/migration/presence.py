@@ -8,10 +8,7 @@ acknowledges the step by its record.
 import asyncio
 import logging
 import os
-import secrets
 import socket
-import sys
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar, Token
@@ -21,7 +18,7 @@ from typing import Protocol
 from aiostore.errors import StoreError, UnavailableError
 from aiostore.migration.control import Control, ControlDocument
 from aiostore.migration.legs import Leg
-from aiostore.migration.members import Health, Member, Members
+from aiostore.migration.members import Health, Member, Members, moment
 from aiostore.migration.phases import Phase
 
 _logger = logging.getLogger("aiostore.migration")
@@ -70,6 +67,7 @@ class Presence:
 
     Args:
         process: whose.
+        id_: its own, as nobody else's.
         control: what it follows.
         members: where it registers.
         current: the current store, with a deadline shorter than the lease.
@@ -82,16 +80,17 @@ class Presence:
     def __init__(
         self,
         process: Process,
+        id_: str,
         control: ControlDocument,
         members: Members,
+        *,
         current: Leg,
         target: Leg,
-        *,
         lease: timedelta,
         grace: timedelta,
         rest: timedelta,
     ) -> None:
-        self.id = secrets.token_hex(8)
+        self.id = id_
         self._process = process
         self._control = control
         self._members = members
@@ -170,18 +169,23 @@ class Presence:
             self._deferring -= 1
             self.nudge()
 
-    async def join(self) -> None:
+    async def join(self, *, afresh: bool = True) -> None:
         """Take part from now on, in the phase of now.
 
         It registers before it believes what it has read: whoever takes a step after that waits for
         it.
+
+        Args:
+            afresh: nothing was begun before. Otherwise what has been sent may still land, so the
+                step is acknowledged later.
 
         Raises:
             UnavailableError: a store did not answer.
         """
         while True:
             control = await self._control.read()
-            self._generation = self._acknowledged = control.generation
+            self._generation = control.generation
+            self._acknowledged = control.generation - (0 if afresh else 1)
             self._phase = control.phase
             sent = moment()
             await self._register()
@@ -207,14 +211,21 @@ class Presence:
                     await self._nudged.wait()
             self._nudged.clear()
 
-    async def leave(self) -> None:
-        """Take part no more; nothing is under way. Nobody has to wait for this process then."""
+    async def leave(self, *, landing: bool = False) -> None:
+        """Take part no more; nothing is under way. Nobody has to wait for this process then.
+
+        Args:
+            landing: what was sent may still take effect. Then the others do wait, as for a process
+                that has died.
+        """
         if self._settling is not None:
             self._settling.cancel()
             await asyncio.wait([self._settling])
         if self._generation == 0:
             return
         self._until = 0.0
+        if landing:
+            return
         for store in (self._current, self._target):
             try:
                 await self._members.remove(store, self.id)
@@ -228,7 +239,8 @@ class Presence:
             self._stint.over = True
             self._stint = Stint()
             await self._process.abandon()
-            await self.join()
+            await self.join(afresh=False)
+            self._begin_settling()
             return
         control = await self._control.read()
         if control.generation != self._generation:
@@ -255,8 +267,13 @@ class Presence:
         self._generation = control.generation
         self._phase = control.phase
         self._process.begin(control.phase)
+        self._begin_settling()
+
+    def _begin_settling(self) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
         self._settling = asyncio.create_task(
-            self._settle(control.generation), name="aiostore: settling a phase"
+            self._settle(self._generation), name="aiostore: settling a phase"
         )
 
     async def _settle(self, generation: int) -> None:
@@ -280,16 +297,3 @@ class Presence:
             )
             store = self._target if self._phase is Phase.TARGET else self._current
             await self._members.put(store, self.id, member)
-
-
-def moment() -> float:
-    """Seconds by the event loop's clock, which goes on while the machine is suspended."""
-    return asyncio.get_running_loop().time() + _suspended()
-
-
-def _suspended() -> float:
-    """For how many seconds this machine has been suspended, where that can be known."""
-    if sys.platform != "linux":
-        return 0.0
-    whole = time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
-    return float(round(whole))  # the two are not read at the same moment

@@ -102,6 +102,11 @@ class Repair:
                 )
         self._noticed.set()
 
+    def forget(self) -> None:
+        """Have no more suspects: nobody needs the target any more."""
+        self._suspects.clear()
+        self._noticed.clear()
+
     async def look(self, ids: Sequence[DocumentId]) -> list[Sight]:
         """Both stores' records, the target's read first: what is ahead there is not yet behind."""
         targets = await self._target.read(ids)

@@ -123,7 +123,12 @@ def is_unborn(record: Record) -> bool:
 
 def is_nothing(target: Record) -> bool:
     """Whether the target's record counts as none, where the target is the authority of all."""
-    return target.mark is Mark.MIRROR or is_unborn(target)
+    return is_copy(target) or is_unborn(target)
+
+
+def is_copy(record: Record) -> bool:
+    """Whether the target's record is a copy and nothing more."""
+    return record.mark is Mark.MIRROR
 
 
 def is_mirror_of(target: Record | None, current: Record | None) -> bool:

@@ -94,7 +94,13 @@ async def hand_back(
         MigrationError: the migration is in another phase, or has taken another step meanwhile.
         UnavailableError: a store did not answer for longer than `patience`.
     """
-    work = _Moving(migration, Phase.DUAL_WRITE, "handback", _handoff(migration).back)
+
+    async def back(ids: Sequence[DocumentId]) -> None:
+        await _handoff(migration).back(ids)
+        # What was written meanwhile, the target has refused as no copy.
+        await migration.repair.mend(ids)
+
+    work = _Moving(migration, Phase.DUAL_WRITE, "handback", back)
     return await _sweep(
         migration,
         work,

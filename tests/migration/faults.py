@@ -71,6 +71,7 @@ class Pair:
         grace: timedelta = timedelta(0),
         target_deadline: timedelta = timedelta(seconds=5),
         current_deadline: timedelta = timedelta(seconds=5),
+        rest: timedelta = timedelta(0),
     ) -> MigrationAdaptor:
         """A wrapper over both, whose repairs do not wait unless they are told to."""
         return MigrationAdaptor(
@@ -79,7 +80,7 @@ class Pair:
             name="test",
             lease=lease,
             grace=grace,
-            rest=timedelta(0),
+            rest=rest,
             target_deadline=target_deadline,
             current_deadline=current_deadline,
         )
