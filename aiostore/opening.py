@@ -213,7 +213,9 @@ def _migration(source: Mapping[str, Any], clock: VersionClock) -> Adaptor:
                 else f"missing: {sorted(missing)}"
             )
         )
-    durations = {name: timedelta(seconds=source[name]) for name in seconds & set(source)}
+    durations: dict[str, Any] = {
+        name: timedelta(seconds=source[name]) for name in seconds & set(source)
+    }
     return MigrationAdaptor(
         _side(source, "current"),
         _side(source, "target"),

@@ -15,6 +15,8 @@ first write eight operations more.
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import timedelta
@@ -83,6 +85,7 @@ class MigrationAdaptor:
         grace: after this long no request of any process can still land in a store.
         rest: how long to wait before a failed repair or connection is tried again.
         clock: makes the versions of its own records.
+        process: what a person knows this process by; by default its host and its id.
 
     Raises:
         ConfigurationError: both are the same store.
@@ -101,6 +104,7 @@ class MigrationAdaptor:
         grace: timedelta = timedelta(seconds=40),
         rest: timedelta = timedelta(seconds=1),
         clock: VersionClock = PROCESS_CLOCK,
+        process: str | None = None,
     ) -> None:
         same_place = current.capabilities.persistent and current.name == target.name
         if current is target or same_place:
@@ -131,8 +135,9 @@ class MigrationAdaptor:
         self.presence = Presence(
             self,
             clock.next(),
-            self.control,
-            self.members,
+            f"{socket.gethostname()}:{os.getpid()}" if process is None else process,
+            control=self.control,
+            members=self.members,
             current=here,
             target=there,
             lease=lease,

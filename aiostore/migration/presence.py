@@ -7,8 +7,6 @@ acknowledges the step by its record.
 
 import asyncio
 import logging
-import os
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar, Token
@@ -68,6 +66,7 @@ class Presence:
     Args:
         process: whose.
         id_: its own, as nobody else's.
+        name: its own, for a person.
         control: what it follows.
         members: where it registers.
         current: the current store, with a deadline shorter than the lease.
@@ -81,9 +80,10 @@ class Presence:
         self,
         process: Process,
         id_: str,
+        name: str,
+        *,
         control: ControlDocument,
         members: Members,
-        *,
         current: Leg,
         target: Leg,
         lease: timedelta,
@@ -91,6 +91,7 @@ class Presence:
         rest: timedelta,
     ) -> None:
         self.id = id_
+        self.name = name
         self._process = process
         self._control = control
         self._members = members
@@ -288,7 +289,7 @@ class Presence:
             if self._deferring:
                 acknowledged = min(acknowledged, self._generation - 1)
             member = Member(
-                process=f"{socket.gethostname()}:{os.getpid()}",
+                process=self.name,
                 phase=self._phase,
                 generation=acknowledged,
                 lease=self._lease,

@@ -12,7 +12,7 @@ import pytest
 from faults import Pair
 
 from aiostore.errors import UnavailableError
-from aiostore.migration import MigrationAdaptor, Phase, advance, hand_back, hand_off, verify
+from aiostore.migration import MigrationAdaptor, Phase, advance, hand_back, verify
 from aiostore.migration.control import Control
 from aiostore.protocols import DocumentId, Newer, Record, Write
 from aiostore.store import Store
@@ -112,7 +112,7 @@ def test_what_was_frozen_and_never_handed_off_is_a_copy_again() -> None:
             await advance(migration, Phase.HANDOFF, force=True)
             pair.current.fates = iter(["lost"])
             with pytest.raises(UnavailableError):
-                await hand_off(migration)
+                await migration.handoff.forth([DocumentId("c", "a")])
             await advance(migration, Phase.DUAL_WRITE)
             await collection.put("a", {"n": 2})
             assert not pair.equal()

@@ -140,7 +140,7 @@ class _Run:
         """Some documents are there, and perhaps copies of what they were."""
         clock = VersionClock(lambda: EPOCH - 1_000_000, self._choices.getrandbits)
         current, target = self._stores
-        async with Store(MigrationAdaptor(current, target, name=MIGRATION)):
+        async with Store(MigrationAdaptor(current, target, name=MIGRATION, clock=clock)):
             """The migration has been begun: both stores are its own."""
         for key, start in zip(self._plan.keys, self._plan.starts, strict=True):
             for number, what in enumerate(start):

@@ -62,6 +62,7 @@ class Member:
             target_deadline=_TARGET_DEADLINE,
             lease=LEASE,
             clock=clock,
+            process=name,
         )
         self.store = Store(self.migration, clock=clock, retries=_RETRIES)
         self.died = asyncio.Event()

@@ -1,6 +1,5 @@
 """What happened in a run, line by line, for a person to read."""
 
-import re
 from collections.abc import Callable, Iterable
 from functools import singledispatch
 
@@ -15,9 +14,6 @@ from aiostore.protocols import (
     Scan,
     Write,
 )
-
-_PROCESS = re.compile(r"\"process\":\"[^\"]*\",?")
-"""Where a member's record tells of the machine that it runs on, which no two runs share."""
 
 
 class Trace:
@@ -90,7 +86,7 @@ def _(what: list) -> str:  # type: ignore[type-arg]  # likewise
 
 @shown.register
 def _(what: Record) -> str:
-    body = "deleted" if what.body is None else _PROCESS.sub("", what.body)
+    body = "deleted" if what.body is None else what.body
     return f"{shown(what.id)} {body} @{short(what.version)} {what.mark.value}"
 
 
