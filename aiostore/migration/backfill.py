@@ -47,7 +47,8 @@ async def backfill(
 
     Returns:
         How many records were copied, those of others and of earlier runs included; the rest were
-        in the target already, written live.
+        in the target already: written live, or copied by a worker that was killed before it could
+        say so.
 
     Raises:
         MigrationError: the migration is in another phase than `dual-write`.

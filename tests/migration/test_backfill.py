@@ -275,3 +275,26 @@ async def test_memory_does_not_grow_with_the_number_of_documents(tmp_path: Path)
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
     assert peaks[1] < peaks[0] + 5_000_000  # all of the documents are 25 MB
+
+
+@in_virtual_time
+async def test_a_current_store_that_stays_away_is_told() -> None:
+    """When the patience is used up its error is raised, and what was taken is free again."""
+    pair = Pair()
+    await filled(pair)
+    async with pair.store() as store:
+        migration = MigrationAdaptor.of(store)
+        scan = pair.current.scan
+
+        async def failing(request: Scan) -> AsyncGenerator[Sequence[Record], None]:
+            async for chunk in scan(request):
+                yield chunk
+                raise UnavailableError("for good")
+
+        pair.current.scan = failing  # type: ignore[method-assign]  # a fault
+        with pytest.raises(UnavailableError, match="for good"):
+            await backfill(migration, chunk=200, patience=timedelta(seconds=20))
+        pair.current.scan = scan  # type: ignore[method-assign]  # mended
+        began = asyncio.get_running_loop().time()
+        assert await backfill(migration) == 101
+        assert asyncio.get_running_loop().time() == began
