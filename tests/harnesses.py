@@ -68,12 +68,13 @@ SERVED = tuple(LOCAL_SERVERS)
 def harness_of(stack: str, folder: Path) -> Harness:
     """A harness over `engine`, `faulty(kind)-over-engine` or a migration.
 
-    That is `engine-to-engine`, in the phase `dual-write`, or `engine-to-engine-in-PHASE`.
+    That is `engine-to-engine`, in the phase `dual-write`, or `engine-to-engine-in-PHASE`; `back` is
+    that of `dual-write` after the way back.
     """
     current, _, target = stack.partition("-to-")
     if target:
         target, _, phase = target.partition("-in-")
-        return MigrationHarness(current, target, folder, Phase(phase or Phase.DUAL_WRITE))
+        return MigrationHarness(current, target, folder, phase or Phase.DUAL_WRITE)
     kind, _, engine = stack.partition("-over-")
     return faulty_harness(kind, engine, folder) if engine else engine_harness(stack, folder)
 
@@ -130,13 +131,12 @@ class MigrationHarness(Harness):
     """
 
     def __init__(
-        self, current: str, target: str, folder: Path, phase: Phase = Phase.DUAL_WRITE
+        self, current: str, target: str, folder: Path, phase: str = Phase.DUAL_WRITE
     ) -> None:
         for name in ("current", "target"):
             (folder / name).mkdir()
         make_current = ENGINES[current](folder / "current")
         make_target = ENGINES[target](folder / "target")
-        self._phase = phase
         # Marks are the migration's own, and purging waits for its end.
         super().__init__(
             lambda: _InPhase(make_current(), make_target(), phase),
@@ -149,17 +149,16 @@ class MigrationHarness(Harness):
         assert isinstance(migration, MigrationAdaptor)
         await migration.open()
         try:
-            match self._phase:
-                case Phase.DUAL_WRITE:
-                    await backfill(migration)
-                    found = await verify(migration)
-                    expect_equal(found.differences, [], "both stores are equal at rest")
-                    expect_equal(found.unsettled, 0, "nothing moves at rest")
-                case Phase.HANDOFF:
+            if migration.phase is Phase.DUAL_WRITE:
+                await backfill(migration)
+                found = await verify(migration)
+                expect_equal(found.differences, [], "both stores are equal at rest")
+                expect_equal(found.unsettled, 0, "nothing moves at rest")
+            else:
+                if migration.phase is Phase.HANDOFF:
                     await hand_off(migration)
                     marks = await _marks(migration.current)
                     expect_equal(marks - {Mark.MOVED}, set(), "everything is handed off")
-            if self._phase is not Phase.DUAL_WRITE:
                 marks = await _marks(migration.target)
                 expect_equal(marks - {Mark.LIVE}, set(), "the target is the authority")
             expect_equal(migration.repair.suspects, 0, "nothing is in doubt")
@@ -168,19 +167,23 @@ class MigrationHarness(Harness):
 
 
 class _InPhase(MigrationAdaptor):
-    """A migration that is led to a phase when it is opened."""
+    """A migration that is led to a phase when it is opened first."""
 
-    def __init__(self, current: Adaptor, target: Adaptor, phase: Phase) -> None:
+    def __init__(self, current: Adaptor, target: Adaptor, phase: str) -> None:
         rest = timedelta(milliseconds=1)
         super().__init__(current, target, name="conformance", rest=rest)
         self._led_to = phase
 
     async def open(self) -> None:
         await super().open()
-        if self._led_to is not self.phase:
-            await advance(self, Phase.HANDOFF, force=True)
-        if self._led_to is not self.phase:
+        if not self.control.latest.pristine or self._led_to == Phase.DUAL_WRITE:
+            return
+        await advance(self, Phase.HANDOFF, force=True)
+        if self._led_to != Phase.HANDOFF:
             await hand_off(self)
+        if self._led_to == "back":
+            await advance(self, Phase.DUAL_WRITE)
+        elif self._led_to == Phase.TARGET:
             await advance(self, Phase.TARGET)
 
 

@@ -25,6 +25,7 @@ PAIRS = [
 PHASES = [
     "memory-to-memory-in-handoff",
     "memory-to-memory-in-target",
+    "memory-to-memory-in-back",
     "sqlite-to-sqlite-in-handoff",
 ]
 STACKS = [

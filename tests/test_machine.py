@@ -22,7 +22,7 @@ from aiostore.testing.machine import machine_for
 STACKS = [
     *("memory", "file", "sqlite", "postgresql", "mariadb", "dynamodb", "dynalite"),
     *("memory-to-memory", "file-to-sqlite", "sqlite-to-postgresql"),
-    *("memory-to-memory-in-handoff", "memory-to-memory-in-target"),
+    *("memory-to-memory-in-handoff", "memory-to-memory-in-target", "memory-to-memory-in-back"),
     *("postgresql-to-mariadb", "mariadb-to-dynamodb", "dynalite-to-sqlite"),
 ]
 FEW, FEWER = 20, 5

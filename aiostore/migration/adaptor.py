@@ -18,12 +18,11 @@ import logging
 import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any, Self
 
-from aiostore.conditions import is_alive
 from aiostore.errors import (
     ConfigurationError,
     MigrationError,
@@ -44,6 +43,7 @@ from aiostore.migration.legs import Landing, Leg, Mirror
 from aiostore.migration.members import Health, Members
 from aiostore.migration.phases import Phase
 from aiostore.migration.presence import Presence
+from aiostore.migration.reads import Reads
 from aiostore.migration.repair import Repair
 from aiostore.migration.scans import Scans
 from aiostore.protocols import (
@@ -61,9 +61,6 @@ from aiostore.protocols import (
 )
 from aiostore.store import CONTROL_ID, Store
 from aiostore.versions import PROCESS_CLOCK, VersionClock, right_after
-
-_PROBE = 50
-"""So many records at a time are looked at to see whether a collection holds anything."""
 
 _logger = logging.getLogger("aiostore.migration")
 
@@ -157,8 +154,9 @@ class MigrationAdaptor:
             deferring=self.presence.deferring,
         )
         self._authority = Authority(self._current, self._target)
-        self._scans = Scans(current, target, self._authority)
-        self._phase = Phase.DUAL_WRITE
+        self._reads = Reads(self._current, self._authority, self.presence, self.deadline)
+        self._scans = Scans(current, target, self._reads, self.control)
+        self._phase = self._reads.phase
         self._has_current = False
         self._jobs: set[asyncio.Task[None]] = set()
         self._steps: set[asyncio.Event] = set()
@@ -267,6 +265,7 @@ class MigrationAdaptor:
     def begin(self, phase: Phase) -> None:
         """Begin everything from now on as `phase` has it."""
         self._phase = phase
+        self._reads.begin(phase)
 
     async def settle(self) -> None:
         """Wait until nothing that has been begun before this call can still take effect.
@@ -319,16 +318,7 @@ class MigrationAdaptor:
     ) -> Sequence[Record | None]:
         if list(ids) == [CONTROL_ID]:
             return [None]  # the claim is the migration's own, and keeps plain stores out alone
-        await self.presence.ensure(self.deadline)
-        match self._phase:
-            case Phase.HANDOFF:
-                return await self._authority.read_moving(ids)
-            case Phase.TARGET:
-                return await self._authority.read_alone(ids)
-            case _ if consistent:
-                return await self._authority.read_moved(ids)
-            case _:
-                return list(map(rows.shown, await self.current.read(ids, consistent=False)))
+        return await self._reads.read(ids, consistent=consistent)
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
         await self.presence.ensure(self.deadline)
@@ -343,18 +333,8 @@ class MigrationAdaptor:
         await self.presence.ensure(self.deadline)
         return await self._detached(partial(self._write_atomic, items))
 
-    async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
-        await self.presence.ensure(self.deadline)
-        match self._phase:
-            case Phase.HANDOFF:
-                chunks = self._scans.of_both(request)
-            case Phase.TARGET:
-                chunks = self._scans.of_target(request)
-            case _:
-                chunks = self._scans.of_current(request)
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                yield chunk
+    def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        return self._scans.scan(request)
 
     async def index(self, collection: str, path: Path, /) -> None:
         """In the current store, and then in the target, so that it is not slow when it takes over.
@@ -375,24 +355,10 @@ class MigrationAdaptor:
             _logger.warning("the target has no index on %s yet: %r", name_of(path), error)
 
     async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
-        if alive_at is None:
-            store = self.target if self._phase is Phase.TARGET else self.current
-            return await store.count(collection)
-        if self._phase is Phase.DUAL_WRITE:
-            return await self.current.count(collection, alive_at=alive_at)
-        number = 0
-        async with aclosing(self.scan(Scan(collection))) as chunks:
-            async for chunk in chunks:
-                number += sum(is_alive(record, alive_at) for record in chunk)
-        return number
+        return await self._scans.count(collection, alive_at)
 
     async def collections(self) -> Sequence[str]:
-        if self._phase is Phase.DUAL_WRITE:
-            return await self.current.collections()
-        names = set(await self.target.collections())
-        if self._phase is not Phase.TARGET:
-            names |= set(await self.current.collections())
-        return [name for name in sorted(names) if await self._holds_anything(name)]
+        return await self._scans.collections()
 
     async def purge(self, request: Purge, /) -> int:
         """Put off, but for `everything`, which becomes a tombstone for each document.
@@ -408,11 +374,6 @@ class MigrationAdaptor:
             if tombstones:
                 removed += sum(outcome.applied for outcome in await self.write(tombstones))
         return removed
-
-    async def _holds_anything(self, collection: str) -> bool:
-        """Whether a record is there for users; one may stand for nothing."""
-        async with aclosing(self.scan(Scan(collection, chunk=_PROBE))) as chunks:
-            return await anext(chunks, None) is not None
 
     async def _detached(
         self, work: Callable[["asyncio.Future[Sequence[Outcome]]"], Awaitable[None]]
@@ -431,6 +392,7 @@ class MigrationAdaptor:
         """Wait until all has ended that has been begun before this call."""
         steps = set(self._steps)
         await self.drain()
+        await self._reads.settle()
         await self.repair.settle_down()
         if self._phase is Phase.CURRENT:
             self.repair.forget()  # nothing is written to the target any more

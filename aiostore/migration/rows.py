@@ -93,12 +93,12 @@ def returned(current: Record | None, target: Record | None) -> Write:
     """The current store's record again, in place of a moved one, as the target last held it."""
     if current is None or target is None:
         raise ValueError("what is moved stands in both stores")
-    return in_place_of(current, replace(target, mark=Mark.LIVE))
+    return _left(target, in_place_of(current, replace(target, mark=Mark.LIVE)))
 
 
 def demoted(target: Record) -> Write:
     """A copy again, in place of what is on its way back."""
-    return in_place_of(target, mirror(target))
+    return _left(target, in_place_of(target, mirror(target)))
 
 
 def is_moved(record: Record | None) -> bool:
@@ -156,6 +156,11 @@ def shown(record: Record | None) -> Record | None:
     if record is None or is_unborn(record):
         return None
     return record if record.mark is Mark.LIVE else replace(record, mark=Mark.LIVE)
+
+
+def _left(target: Record, write: Write) -> Write:
+    """`write`, which leaves nothing where the target's record stands for nothing."""
+    return replace(write, erase=is_unborn(target))
 
 
 def _nothing(id_: DocumentId, mark: Mark) -> Record:
