@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.errors import UnavailableError
 from aiostore.limits import SYSTEM_COLLECTION
-from aiostore.migration import MigrationAdaptor, rows
+from aiostore.migration import MigrationAdaptor, Phase, advance, rows
 from aiostore.protocols import Outcome, Record, Write
 from aiostore.store import Store
 from aiostore.testing.faults import Faults, FaultyAdaptor
@@ -108,3 +108,13 @@ async def at_rest(migration: MigrationAdaptor) -> None:
 async def take_for_verified(migration: MigrationAdaptor) -> None:
     """As if a verification had just been clean."""
     await migration.control.change(lambda now: replace(now, verified=now.generation))
+
+
+async def take_step(phase: Phase, first: MigrationAdaptor, *others: MigrationAdaptor) -> None:
+    """Take a step that all processes adopt at once."""
+    step = asyncio.ensure_future(advance(first, phase, force=True))
+    while not step.done():
+        for each in others:
+            each.presence.nudge()
+        await asyncio.sleep(0)
+    await step
