@@ -40,9 +40,10 @@ from aiostore.migration.control import ControlDocument
 from aiostore.migration.dual_write import DualWrite
 from aiostore.migration.handoff import Handoff
 from aiostore.migration.legs import Landing, Leg, Mirror
-from aiostore.migration.members import Health, Members
+from aiostore.migration.members import Health, Members, Working
 from aiostore.migration.phases import Phase
 from aiostore.migration.presence import Presence
+from aiostore.migration.progress import Progress
 from aiostore.migration.reads import Reads
 from aiostore.migration.repair import Repair
 from aiostore.migration.scans import Scans
@@ -112,6 +113,8 @@ class MigrationAdaptor:
         self.current = current
         self.target = target
         self.connected = asyncio.Event()
+        self.progress: Progress | None = None
+        self.lease = lease
         self.grace = grace
         self.now = clock.now
         self._rest = rest
@@ -224,9 +227,11 @@ class MigrationAdaptor:
         return Health(
             connected=self.connected.is_set(),
             suspects=self.repair.suspects,
+            lag=self.repair.lag,
             target_failures=self.target_failures,
             read_ms=_most(self._current.reads),
             write_ms=_most(self._current.writes),
+            working=None if self.progress is None else Working.of(self.progress),
         )
 
     async def open(self) -> None:

@@ -10,11 +10,11 @@ from datetime import timedelta
 
 from aiostore.migration import rows
 from aiostore.migration.adaptor import MigrationAdaptor
-from aiostore.migration.background import Background, leg, throttle_of
+from aiostore.migration.background import Background, leg, shown, throttle_of
 from aiostore.migration.legs import Leg
 from aiostore.migration.phases import Phase
 from aiostore.migration.progress import Report, Step, silent
-from aiostore.migration.segments import LEASE, Job
+from aiostore.migration.segments import LEASE, Job, job_of
 from aiostore.migration.throttle import PATIENCE
 from aiostore.protocols import Record, Scan
 
@@ -61,7 +61,7 @@ async def backfill(
     job = Job(
         target,
         migration.migration,
-        "backfill",
+        job_of("backfill"),
         throttle=throttle,
         clock=migration.clock,
         lease=lease,
@@ -70,8 +70,9 @@ async def backfill(
     names = await throttle.ask("the current store", current.collections)
     await job.divide(filter(rows.is_users, names), current.count, segments)
     chunk = min(chunk, migration.capabilities.max_batch)
-    background = Background(job, _Copying(migration, target), report, chunk=chunk)
-    return (await background.run(concurrency)).copied
+    with shown(migration, report) as tell:
+        background = Background(job, _Copying(migration, target), tell, chunk=chunk)
+        return (await background.run(concurrency)).copied
 
 
 class _Copying:

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -49,6 +49,20 @@ def throttle_of(
         return Limits(control.paused, control.documents_per_second, control.bytes_per_second)
 
     return Throttle(limits, _Latency(migration), patience=patience)
+
+
+@contextmanager
+def shown(migration: MigrationAdaptor, report: Report) -> Iterator[Report]:
+    """Let everybody see what is reported, by this process's record, while `with` lasts."""
+
+    def tell(progress: Progress) -> None:
+        migration.progress = progress
+        report(progress)
+
+    try:
+        yield tell
+    finally:
+        migration.progress = None
 
 
 class _Latency:
@@ -203,7 +217,8 @@ class Background(Generic[T]):
 
     def _show(self, collection: str | None = None) -> None:
         """Report how far this collection is, or the one of the last time."""
-        self._collection = collection or self._collection
+        first = next(iter(self._job.collections), None)
+        self._collection = collection or self._collection or first
         if self._collection is None:
             return
         tally, whole = self._job.tally(self._collection), self._job.tally()

@@ -73,7 +73,7 @@ async def lead(
         control = await migration.control.read()
         if not control.is_swept:
             say("handing off every document")
-            await hand_off(migration, report=report)
+            await hand_off(migration, report=report, lease=migration.lease)
         if to is Phase.TARGET:
             say("going to the phase target")
             await advance(migration, Phase.TARGET, tell=tell)
@@ -85,7 +85,7 @@ async def _prove_equal(migration: MigrationAdaptor, report: Report, say: Say) ->
     if (await migration.control.read()).is_verified:
         return
     say("copying what is not in the target yet")
-    await backfill(migration, report=report)
+    await backfill(migration, report=report, lease=migration.lease)
     say("comparing both stores, and mending what differs")
     while not (await migration.control.read()).is_verified:
         found = await verify(migration, repair=True, report=report)

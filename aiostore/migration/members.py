@@ -12,6 +12,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterable
+from typing import Self
 
 import msgspec
 
@@ -19,8 +20,47 @@ from aiostore.codecs import codec_for
 from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.migration.legs import Leg
 from aiostore.migration.phases import Phase
+from aiostore.migration.progress import Progress, Step
 from aiostore.protocols import DocumentId, Exactly, Newer, Record, Scan, Write
 from aiostore.versions import VersionClock
+
+
+class Working(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a process goes through all documents for, when it last told.
+
+    Attributes:
+        step: as of `Progress`, like all of these.
+        collection: the collection at work.
+        done: of its records.
+        total: about how many it has.
+        mismatches: found so far.
+        rate: records a second.
+        eta: in seconds.
+        throttle: why it goes no faster.
+    """
+
+    step: Step
+    collection: str
+    done: int
+    total: int
+    mismatches: int = 0
+    rate: float | None = None
+    eta: float | None = None
+    throttle: str | None = None
+
+    @classmethod
+    def of(cls, progress: Progress) -> Self:
+        """The same, as it is kept."""
+        return cls(
+            progress.step,
+            progress.collection,
+            progress.done,
+            progress.total,
+            progress.mismatches,
+            progress.rate,
+            None if progress.eta is None else progress.eta.total_seconds(),
+            progress.throttle,
+        )
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -29,12 +69,14 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         connected: whether it has reached the target.
         suspects: of how many documents it does not know that both stores are equal.
+        lag: for how many seconds that has been so of the oldest of them; None if there are none.
         target_failures: how many mirrored writes failed or were left out since its start.
         read_ms: how long the current store's reads took of late: 95 % were shorter; None for none.
         write_ms: likewise its writes.
         shadows_matched: how many sampled reads found the target equal.
         shadows_behind: how many found it behind, but equal a moment later.
         shadows_different: how many found it different for good.
+        working: what it goes through all documents for; None for nothing.
     """
 
     connected: bool = False
@@ -45,6 +87,8 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     shadows_matched: int = 0
     shadows_behind: int = 0
     shadows_different: int = 0
+    lag: float | None = None
+    working: Working | None = None
 
     @property
     def is_sound(self) -> bool:

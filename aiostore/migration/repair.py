@@ -51,8 +51,9 @@ class Sight(NamedTuple):
 
 
 class _Suspect(Struct):
-    """When to look again, by the event loop's time; and the version that was ahead last time."""
+    """Since when, and when to look again, by the event loop's time; the version that was ahead."""
 
+    since: float
     due: float
     ahead: str | None = None
 
@@ -81,19 +82,27 @@ class Repair:
         return len(self._suspects)
 
     @property
+    def lag(self) -> float | None:
+        """For how many seconds the oldest of them has been; None if there are none."""
+        for suspect in self._suspects.values():
+            return asyncio.get_running_loop().time() - suspect.since
+        return None
+
+    @property
     def settling(self) -> timedelta:
         """After how long a write of any process has reached both stores, if all is well."""
         return 2 * self._target.deadline
 
     def suspect(self, ids: Iterable[DocumentId], *, landing: bool) -> None:
         """Look at these again: at once, or if a request may still be `landing`, after the grace."""
-        due = asyncio.get_running_loop().time() + (self._grace if landing else 0.0)
+        now = asyncio.get_running_loop().time()
+        due = now + (self._grace if landing else 0.0)
         for id_ in ids:
             known = self._suspects.get(id_)
             if known is not None:
                 known.due = max(known.due, due)
             elif len(self._suspects) < _MOST_SUSPECTS:
-                self._suspects[id_] = _Suspect(due)
+                self._suspects[id_] = _Suspect(now, due)
             elif not self.overflowed:
                 self.overflowed = True
                 _logger.error(

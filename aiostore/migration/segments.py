@@ -31,6 +31,7 @@ from aiostore.codecs import Codec, codec_for
 from aiostore.errors import StoreError
 from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.migration.legs import Leg
+from aiostore.migration.progress import Step
 from aiostore.migration.throttle import Throttle
 from aiostore.protocols import Absent, DocumentId, Exactly, Record, Scan, Write
 from aiostore.versions import VersionClock
@@ -119,6 +120,51 @@ def segments_for(total: int) -> int:
     what one does in a few minutes is not divided.
     """
     return 1 if total < _MANY else _SEGMENTS_OF_MANY
+
+
+def job_of(step: Step, generation: int = 1) -> str:
+    """The name of the job of a step: what moves documents begins anew with each generation."""
+    return step if step == "backfill" else f"{step}-{generation}"
+
+
+async def tallies(store: Leg, migration: str, name: str) -> dict[str, Tally]:
+    """How far a job is, by collection, for somebody who only looks; empty if nobody began it.
+
+    Args:
+        store: the target.
+        migration: the migration's name.
+        name: the job's.
+
+    Raises:
+        UnavailableError: the target did not answer.
+        CorruptRecordError: a record of the job cannot be read.
+    """
+    prefix = f"job/{migration}/{name}/"
+    divisions: dict[str, Division] = {}
+    checkpoints: dict[str, list[Checkpoint]] = {}
+    for record in await store.collect(Scan(SYSTEM_COLLECTION, prefix=prefix)):
+        collection, slash, _ = record.id.key.removeprefix(prefix).partition("/")
+        if slash:
+            found = _decoded(_CHECKPOINTS, record, Checkpoint())
+            checkpoints.setdefault(collection, []).append(found)
+        else:
+            divisions[collection] = _decoded(_DIVISIONS, record, Division(1, 0))
+    return {
+        collection: _tally(division, checkpoints.get(collection, []))
+        for collection, division in divisions.items()
+    }
+
+
+def _tally(division: Division, checkpoints: Sequence[Checkpoint]) -> Tally:
+    done = sum(checkpoint.done for checkpoint in checkpoints)
+    ended = sum(checkpoint.finished for checkpoint in checkpoints)
+    finished = ended == division.segments
+    return Tally(
+        done=done,
+        total=done if finished else max(done, division.total),
+        copied=sum(checkpoint.copied for checkpoint in checkpoints),
+        finished=finished,
+    )
 
 
 class Job:

@@ -4,6 +4,7 @@ Only reads: no process is registered, nothing is claimed, and a target that the 
 claimed yet is not even opened.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -17,8 +18,12 @@ from aiostore.migration.claims import Claim, Role, claim_in
 from aiostore.migration.control import Control, ControlDocument
 from aiostore.migration.coordinator import doubts_about, problem_with
 from aiostore.migration.legs import Leg
-from aiostore.migration.members import Health, Members, Seen, latest
+from aiostore.migration.members import Health, Members, Seen, Working, latest
+from aiostore.migration.mismatches import Mismatches
 from aiostore.migration.phases import Phase
+from aiostore.migration.progress import Speed, Step
+from aiostore.migration.segments import job_of, tallies
+from aiostore.migration.throttle import Throttle
 from aiostore.protocols import Adaptor
 from aiostore.versions import PROCESS_CLOCK, VersionClock
 
@@ -55,6 +60,51 @@ class Process(Struct, frozen=True, kw_only=True):
     health: Health
 
 
+class Collected(Struct, frozen=True, kw_only=True):
+    """How far one collection is.
+
+    Attributes:
+        collection: which.
+        done: its records handled so far, by whomever.
+        total: about how many it has; live writes change the truth meanwhile.
+        finished: whether all of it has been handled.
+    """
+
+    collection: str
+    done: int
+    total: int
+    finished: bool
+
+
+class Moving(Struct, frozen=True, kw_only=True):
+    """How far the work of the phase is that goes through all documents and moves them.
+
+    Attributes:
+        step: which work that is.
+        done: records handled so far, by whomever.
+        total: about how many there are.
+        finished: whether all have been handled.
+        rate: records a second since the last look; None if this is the first.
+        eta: for how many seconds it will go on at this rate; None before 1 % of it is done.
+        collections: the same of each.
+    """
+
+    step: Step
+    done: int
+    total: int
+    finished: bool
+    rate: float | None
+    eta: float | None
+    collections: tuple[Collected, ...]
+
+    @property
+    def percent(self) -> float:
+        """Done of total, 0 to 100; 100 when it is finished, and not before."""
+        if self.finished:
+            return 100.0
+        return min(99.9, 100.0 * self.done / self.total) if self.total else 0.0
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """A migration at one moment.
 
@@ -66,6 +116,9 @@ class Status(Struct, frozen=True, kw_only=True):
         control: the phase, the generation, the gates and the limits; as a migration that has not
             been begun would begin.
         processes: those that take part, in order.
+        moving: how far the work of the phase is; None where nobody has begun it, or there is none.
+        mismatches: how many documents differed at the end of the last verification; up to 1,000.
+        oldest_mismatch: for how many seconds the oldest of them is known; None if there are none.
         problems: what could not be seen, and why.
     """
 
@@ -75,6 +128,9 @@ class Status(Struct, frozen=True, kw_only=True):
     state: State
     control: Control
     processes: tuple[Process, ...] = ()
+    moving: Moving | None = None
+    mismatches: int = 0
+    oldest_mismatch: float | None = None
     problems: tuple[str, ...] = ()
 
     @property
@@ -112,6 +168,32 @@ class Status(Struct, frozen=True, kw_only=True):
                 )
             case "running":
                 return None
+
+    @property
+    def lag(self) -> float | None:
+        """For how many seconds the oldest document is in doubt; None if none is."""
+        lags = (one.health.lag for one in self.processes)
+        return max((lag for lag in lags if lag is not None), default=None)
+
+    @property
+    def throttle(self) -> str | None:
+        """Why the work that goes through all documents goes no faster; None if it goes freely."""
+        if self.control.paused is not None:
+            return f"paused: {self.control.paused}"
+        reasons = (working.throttle for working in self.working.values())
+        return next((reason for reason in reasons if reason is not None), None)
+
+    @property
+    def working(self) -> dict[str, Working]:
+        """What goes through all documents now, by process; what the silent have told is left out.
+
+        Processes that share a work tell the same of it.
+        """
+        return {
+            one.process: one.health.working
+            for one in self.processes
+            if one.health.working is not None and not one.silent
+        }
 
     def obstacles(self, to: Phase, *, force: bool = False) -> tuple[str, ...]:
         """What stands in the way of a step now, and what to do; empty if it can be taken.
@@ -167,6 +249,8 @@ class Observer:
         self._migration = migration
         self._problems = problems
         self._clock = clock
+        self._job = ""
+        self._speed = Speed()
 
     async def look(self) -> Status:
         """How the migration stands now.
@@ -192,6 +276,14 @@ class Observer:
                 problems.append(str(error))
         if control is None:
             raise UnavailableError("; ".join(problems))
+        moving: Moving | None = None
+        first_seen: tuple[int, ...] = ()
+        if self._target is not None and claim is not None:
+            try:
+                moving = await self._moving(self._target, control)
+                first_seen = await self._mismatches(self._target)
+            except UnavailableError as error:
+                problems.append(str(error))
         members = latest(found).values()
         everyone = [self._process(one, control) for one in members]
         return Status(
@@ -201,7 +293,10 @@ class Observer:
             state=_state(claim, control),
             control=control,
             processes=tuple(sorted(everyone, key=lambda one: (one.process, one.id))),
-            problems=tuple(problems),
+            moving=moving,
+            mismatches=len(first_seen),
+            oldest_mismatch=self._seconds_since(min(first_seen)) if first_seen else None,
+            problems=tuple(dict.fromkeys(problems)),
         )
 
     async def _control(self, store: Leg) -> Control | None:
@@ -211,9 +306,46 @@ class Observer:
     def _members(self, store: Leg) -> Members:
         return Members(store, store, self._migration, self._clock)
 
+    async def _moving(self, target: Leg, control: Control) -> Moving | None:
+        step = _step_of(control)
+        if step is None:
+            return None
+        name = job_of(step, control.generation)
+        found = await tallies(target, self._migration, name)
+        if not found:
+            return None
+        done = sum(tally.done for tally in found.values())
+        total = sum(tally.total for tally in found.values())
+        finished = all(tally.finished for tally in found.values())
+        if name != self._job:
+            self._job, self._speed = name, Speed()
+        self._speed.observe(done, asyncio.get_running_loop().time())
+        eta = None if finished else self._speed.eta(done, total)
+        return Moving(
+            step=step,
+            done=done,
+            total=total,
+            finished=finished,
+            rate=self._speed.rate,
+            eta=None if eta is None else eta.total_seconds(),
+            collections=tuple(
+                Collected(
+                    collection=name, done=tally.done, total=tally.total, finished=tally.finished
+                )
+                for name, tally in sorted(found.items())
+            ),
+        )
+
+    async def _mismatches(self, target: Leg) -> tuple[int, ...]:
+        known = Mismatches(target, self._migration, Throttle(patience=timedelta(0)), self._clock)
+        return tuple((await known.load()).values())
+
+    def _seconds_since(self, moment: int) -> float:
+        return max(0.0, (self._clock.now() - moment) / 1e6)
+
     def _process(self, seen: Seen, control: Control) -> Process:
         member = seen.member
-        seconds = max(0.0, (self._clock.now() - seen.renewed_at) / 1e6)
+        seconds = self._seconds_since(seen.renewed_at)
         return Process(
             id=seen.id,
             process=member.process,
@@ -291,6 +423,17 @@ async def _claim(store: Leg, migration: str, role: Role) -> Claim | None:
             store=store.adaptor.name,
         )
     return claim
+
+
+def _step_of(control: Control) -> Step | None:
+    """What goes through all documents in this phase, and moves them."""
+    match control.phase:
+        case Phase.HANDOFF:
+            return "handoff"
+        case Phase.DUAL_WRITE:
+            return "backfill" if control.pristine else "handback"
+        case _:
+            return None
 
 
 def _state(claim: Claim | None, control: Control) -> State:

@@ -13,14 +13,14 @@ from msgspec.structs import replace
 from aiostore.errors import MigrationError
 from aiostore.migration import rows
 from aiostore.migration.adaptor import MigrationAdaptor
-from aiostore.migration.background import Background, leg, throttle_of
+from aiostore.migration.background import Background, leg, shown, throttle_of
 from aiostore.migration.control import Control
 from aiostore.migration.coordinator import await_members
 from aiostore.migration.handoff import Handoff
 from aiostore.migration.phases import Phase
 from aiostore.migration.progress import Report, Step, silent
 from aiostore.migration.scans import ids_of_both
-from aiostore.migration.segments import LEASE, Job
+from aiostore.migration.segments import LEASE, Job, job_of
 from aiostore.migration.throttle import PATIENCE, Throttle
 from aiostore.protocols import DocumentId, Scan
 
@@ -130,7 +130,7 @@ async def _sweep(
     job = Job(
         leg(migration, migration.target),
         migration.migration,
-        f"{work.step}-{begun.generation}",
+        job_of(work.step, begun.generation),
         throttle=throttle,
         clock=migration.clock,
         lease=lease,
@@ -141,7 +141,8 @@ async def _sweep(
     }
     await job.divide(sorted(filter(rows.is_users, names)), migration.current.count, segments)
     chunk = min(_CHUNK, migration.capabilities.max_batch)
-    tally = await Background(job, work, report, chunk=chunk).run(concurrency)
+    with shown(migration, report) as tell:
+        tally = await Background(job, work, tell, chunk=chunk).run(concurrency)
     await _end(migration, begun)
     return tally.done
 

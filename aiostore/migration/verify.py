@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from aiostore.errors import MigrationError
 from aiostore.migration import rows
 from aiostore.migration.adaptor import MigrationAdaptor
-from aiostore.migration.background import Source, leg, throttle_of
+from aiostore.migration.background import Source, leg, shown, throttle_of
 from aiostore.migration.control import Control
 from aiostore.migration.coordinator import await_members
 from aiostore.migration.mismatches import MOST, Mismatches
@@ -119,9 +119,10 @@ async def verify(
     await migration.connected.wait()
     begun = await _begin(migration)
     throttle = throttle_of(migration, patience)
-    walk = _Verifying(migration, throttle, report, begun, mend=repair)
     overflowed = migration.repair.overflowed
-    found = await walk.run(min(chunk, migration.capabilities.max_batch))
+    with shown(migration, report) as tell:
+        walk = _Verifying(migration, throttle, tell, begun, mend=repair)
+        found = await walk.run(min(chunk, migration.capabilities.max_batch))
     if overflowed and repair:
         migration.repair.overflowed = False
 

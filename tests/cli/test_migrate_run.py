@@ -54,12 +54,12 @@ def running(move: Migration, *arguments: str) -> Iterator[subprocess.Popen[str]]
             process.kill()
 
 
-def until(process: subprocess.Popen[str], step: str) -> dict[str, Any]:
-    """Its first progress of a step."""
+def until(process: subprocess.Popen[str], step: str, *, done: int = 0) -> dict[str, Any]:
+    """Its first progress of a step that is so far at least."""
     assert process.stdout is not None
     for line in process.stdout:
         progress: dict[str, Any] = json.loads(line).get("progress", {})
-        if progress.get("step") == step:
+        if progress.get("step") == step and progress["done"] >= done:
             return progress
     raise AssertionError(f"no {step} was reported")
 
@@ -74,11 +74,11 @@ def test_a_run_that_is_killed_goes_on(move: Migration, call: Caller) -> None:
     """Killed while it copies, and again while it hands off, the same command goes on and ends."""
     with move.service() as service:
         with running(move, "run") as first:
-            before = until(first, "backfill")
+            before = until(first, "backfill", done=2000)
             first.kill()
         with running(move, "run", "--to", "target") as second:
             again = until(second, "backfill")
-            assert again["done"] > before["done"]
+            assert again["done"] >= before["done"]
             until(second, "handoff")
             second.kill()
         ended = call("run", "--complete", "--json", "--config", str(move.config))
@@ -129,3 +129,47 @@ def test_a_process_of_the_service_that_is_killed_is_waited_out(
         told_other = acknowledged(other)
     held = asyncio.run(_held(move.target))
     assert set(told) | set(told_other) <= set(held)
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["line", "json"])
+def test_a_status_is_watched_until_it_is_told_to_stop(form: list[str], move: Migration) -> None:
+    """A page at first, then a line each time; Ctrl-C is how it ends, and no failure."""
+    command = [*move.command("status", "--watch", "0.1"), *form]
+    with move.service(), subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:  # noqa: S603  # our own command
+        assert watching.stdout is not None
+        lines = []
+        for line in watching.stdout:
+            lines.append(line)
+            if sum("dual-write (gen" in one or one.startswith("{") for one in lines) > 3:
+                break
+        watching.send_signal(signal.SIGINT)
+        watching.communicate()
+        assert watching.returncode == 0
+    last = lines[-1]
+    if form:
+        assert json.loads(last)["state"] == "running"
+    else:
+        assert last.startswith("dual-write (generation 1) · ")
+        assert "processes: 1 of 1 acknowledged" in last
+
+
+def test_a_run_is_seen_by_others_and_led_by_them(move: Migration, call: Caller) -> None:
+    """Its progress, its pace and what holds it back are in the status, from anywhere."""
+    which = ["--config", str(move.config)]
+    assert call("start", *which).code == 0
+    assert call("throttle", "--documents-per-second", "500", *which).code == 0
+    with running(move, "run") as process:
+        until(process, "backfill")
+        # A process tells of itself several times a lease.
+        while not (status := call("status", "--json", *which).json)["throttle"]:
+            pass
+        assert status["throttle"] == "limited to 500 documents/s"
+        assert status["moving"]["step"] == "backfill"
+        assert 0 < status["moving"]["done"] < status["moving"]["total"] == 6000
+        assert call("pause", "--reason", "the sale", *which).code == 0
+        assert process.poll() is None
+        assert call("throttle", "--off", *which).code == 0
+        assert call("resume", *which).code == 0
+        process.communicate()
+        assert process.returncode == 0
+    assert call("status", "--json", *which).json["control"]["verified"] == 1

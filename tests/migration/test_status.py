@@ -1,5 +1,6 @@
 """How a migration stands, for somebody who only looks."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,15 +12,19 @@ from aiostore.errors import MigrationError, UnavailableError
 from aiostore.migration import (
     MigrationAdaptor,
     Phase,
+    Progress,
     abort,
     advance,
+    backfill,
     complete,
     hand_off,
     rollback,
     status,
+    verify,
 )
-from aiostore.migration.members import Member
-from aiostore.migration.status import Status, observed
+from aiostore.migration.background import shown
+from aiostore.migration.members import Health, Member, Working
+from aiostore.migration.status import Observer, Status, observed
 from aiostore.protocols import DocumentId, Record, Scan
 from aiostore.store import Store
 from aiostore.versions import VersionClock, now_in_microseconds
@@ -97,6 +102,7 @@ async def test_processes_are_listed_with_how_they_fare() -> None:
         assert one.seconds < 60
         found = await of(pair)
         assert (found.target_failures, found.suspects) == (1, 1)
+        assert found.lag is not None
         assert (found.late, found.silent) == ((), ())
 
 
@@ -218,3 +224,110 @@ async def test_the_operators_word_is_kept_in_the_control_document() -> None:
         control = (await of(pair)).control
         assert control.paused is None
         assert (control.documents_per_second, control.bytes_per_second) == (None, None)
+
+
+async def test_how_far_the_work_is_is_seen_from_outside() -> None:
+    """By whomever it is done: how much of how much, by collection, and how fast since last time."""
+    pair = Pair()
+    async with Store(pair.current) as plain:
+        for name in ("a", "b"):
+            await plain.collection(name).put_many({str(n): {} for n in range(10)})
+    migration = pair.migration()
+    async with Store(migration):
+        assert (await of(pair)).moving is None
+        seen: list[Status] = []
+        tasks: list[asyncio.Task[None]] = []
+
+        async def look(observer: Observer) -> None:
+            seen.append(await observer.look())
+
+        async with observed(migration) as observer:
+
+            def report(_: Progress) -> None:
+                tasks.append(asyncio.create_task(look(observer)))
+
+            await backfill(migration, report=report, chunk=2)
+            await asyncio.gather(*tasks)
+        found = await of(pair)
+    moving = found.moving
+    assert moving is not None
+    assert (moving.step, moving.done, moving.total, moving.finished) == ("backfill", 20, 20, True)
+    assert moving.percent == 100.0
+    assert [(one.collection, one.done, one.total) for one in moving.collections] == [
+        ("a", 10, 10),
+        ("b", 10, 10),
+    ]
+    under_way = [one.moving for one in seen if one.moving and not one.moving.finished]
+    assert any(0 < one.percent < 100 and one.rate for one in under_way)
+
+
+async def test_the_work_of_each_phase_is_shown() -> None:
+    """Handing off and handing back begin anew with each step; in the target there is none."""
+    pair = Pair()
+    migration = pair.migration()
+    async with Store(migration) as store:
+        await store.collection("c").put("k", {})
+        await take_for_verified(migration)
+        await advance(migration, Phase.HANDOFF)
+        assert (await of(pair)).moving is None
+        await hand_off(migration)
+        assert _step(await of(pair)) == "handoff"
+        await advance(migration, Phase.TARGET)
+        assert (await of(pair)).moving is None
+        await rollback(migration, Phase.DUAL_WRITE)
+        assert _step(await of(pair)) == "handback"
+
+
+def _step(found: Status) -> str | None:
+    return None if found.moving is None else found.moving.step
+
+
+async def test_what_processes_work_at_is_told_but_not_what_silent_ones_did() -> None:
+    """With why it goes no faster; an operator's pause is the reason before all others."""
+    pair = Pair()
+    migration = pair.migration()
+    async with Store(migration):
+        working = Progress(
+            "verify", "c", 5, 10, rate=2.0, eta=timedelta(seconds=3), throttle="slow"
+        )
+        with shown(migration, lambda _: None) as tell:
+            tell(working)
+            await migration.presence._register()
+        found = await of(pair)
+        [one] = found.working.values()
+        assert (one.step, one.done, one.eta, one.throttle) == ("verify", 5, 3.0, "slow")
+        assert found.throttle == "slow"
+        await migration.control.pause("the sale")
+        assert (await of(pair)).throttle == "paused: the sale"
+        await migration.control.resume()
+        await migration.presence._register()
+        assert (await of(pair)).working == {}
+        migration.members._clock = VersionClock(lambda: now_in_microseconds() - 3_600_000_000)
+        stale = Member(
+            process="silent:1",
+            phase=Phase.DUAL_WRITE,
+            generation=1,
+            lease=9,
+            grace=1,
+            health=Health(working=Working.of(working)),
+        )
+        await migration.members.put(migration._current, "silent", stale)
+        found = await of(pair)
+        assert (found.working, found.throttle) == ({}, None)
+
+
+async def test_mismatches_are_told_with_their_age() -> None:
+    """As the last verification left them; none after a clean one."""
+    pair = Pair()
+    migration = pair.migration()
+    async with Store(migration) as store:
+        await store.collection("c").put("k", {})
+        del pair.target.memory._collections["c"]["k"]
+        await verify(migration)
+        found = await of(pair)
+        assert found.mismatches == 1
+        assert found.oldest_mismatch is not None
+        await verify(migration, repair=True)
+        await verify(migration)
+        found = await of(pair)
+        assert (found.mismatches, found.oldest_mismatch) == (0, None)

@@ -5,7 +5,7 @@ import inspect
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -152,7 +152,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
 
 
 def perform(work: Coroutine[Any, Any, R]) -> R:
-    """Run it to its end; a Ctrl-C or SIGTERM ends it in order.
+    """Run it to its end; Ctrl-C and SIGTERM end it in order.
 
     Raises:
         StoreError: it was interrupted.
@@ -163,6 +163,12 @@ def perform(work: Coroutine[Any, Any, R]) -> R:
         raise StoreError(
             "interrupted: what was done stays done, and the same command goes on from there"
         ) from None
+
+
+def perform_until_told(work: Coroutine[Any, Any, None]) -> None:
+    """Run what has no end; Ctrl-C and SIGTERM are how it ends."""
+    with suppress(KeyboardInterrupt, asyncio.CancelledError):
+        asyncio.run(_until_told(work))
 
 
 async def _until_told(work: Coroutine[Any, Any, R]) -> R:
@@ -258,6 +264,8 @@ def status_as_json(status: Status) -> dict[str, Any]:
         "late": [one.process for one in status.late],
         "silent": [one.process for one in status.silent],
         "suspects": status.suspects,
+        "lag": status.lag,
+        "throttle": status.throttle,
         "target_failures": status.target_failures,
     }
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from aiostore.migration.control import Control
+from aiostore.migration.members import Working
 from aiostore.migration.phases import Phase
-from aiostore.migration.status import Process, Status
+from aiostore.migration.status import Moving, Process, Status
 
 _CLI = "aiostore migrate"
 
@@ -54,7 +55,7 @@ def limits_of(control: Control) -> str:
     if control.paused is not None:
         return f"paused: {control.paused}"
     limits = [
-        f"{limit:,g} {what}/s"
+        f"{limit:,.10g} {what}/s"
         for limit, what in (
             (control.documents_per_second, "documents"),
             (control.bytes_per_second, "bytes"),
@@ -70,10 +71,74 @@ def _parts(status: Status) -> Iterator[str]:
         return
     control = status.control
     yield f"{control.phase.value} (generation {control.generation})"
+    if status.moving is not None and not status.moving.finished:
+        yield _moving(status.moving, status)
+    for process, working in status.working.items():
+        if working.step == "verify":
+            yield _verifying(process, working)
     yield _gate(control)
-    yield f"mirror: {status.target_failures:,} failed, {status.suspects:,} in doubt"
+    yield _mirror(status)
+    yield from _findings(status)
     yield _processes(status)
-    yield limits_of(control)
+    yield status.throttle or limits_of(control)
+
+
+def duration(seconds: float) -> str:
+    """A time in two units at most: `41 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    whole = round(seconds)
+    for size, unit, part, smaller in (
+        (86_400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s"
+
+
+def pace(rate: float | None, eta: float | None) -> str:
+    """How fast, and how long still."""
+    text = "" if rate is None else f", {rate:,.0f}/s"
+    return text if eta is None else f"{text}, ETA {duration(eta)}"
+
+
+def _moving(moving: Moving, status: Status) -> str:
+    workers = {name: one for name, one in status.working.items() if one.step == moving.step}
+    told = next(iter(workers.values()), None)
+    rate, eta = moving.rate, moving.eta
+    if told is not None and not rate:
+        rate, eta = told.rate, told.eta
+    by = f", by {', '.join(workers)}" if workers else ", by nobody at the moment"
+    return (
+        f"{moving.step}: {moving.done:,} of {moving.total:,} ({moving.percent:.1f} %)"
+        f"{pace(rate, eta)}{by}"
+    )
+
+
+def _verifying(process: str, working: Working) -> str:
+    text = f"verify {working.collection}: {working.done:,} of {working.total:,}"
+    text += pace(working.rate, working.eta)
+    if working.mismatches:
+        text += f", {working.mismatches:,} differ"
+    return f"{text}, by {process}"
+
+
+def _mirror(status: Status) -> str:
+    text = f"mirror: {status.target_failures:,} failed, {status.suspects:,} in doubt"
+    return text if status.lag is None else f"{text} for {duration(status.lag)}"
+
+
+def _findings(status: Status) -> Iterator[str]:
+    if status.oldest_mismatch is not None:
+        age = duration(status.oldest_mismatch)
+        yield f"mismatches: {status.mismatches:,}, the oldest for {age}"
+    healths = [one.health for one in status.processes]
+    matched = sum(health.shadows_matched for health in healths)
+    behind = sum(health.shadows_behind for health in healths)
+    different = sum(health.shadows_different for health in healths)
+    if matched or behind or different:
+        yield f"shadow reads: {matched:,} equal, {behind:,} behind, {different:,} different"
 
 
 def _gate(control: Control) -> str:
@@ -104,7 +169,7 @@ def _of(one: Process) -> str:
     notes = [
         f"{one.process}: {one.phase.value} (generation {one.generation})"
         + ("" if one.acknowledged else ", late"),
-        f"last sign {one.seconds:.0f} s ago" + (", silent" if one.silent else ""),
+        f"last sign {duration(one.seconds)} ago" + (", silent" if one.silent else ""),
         f"{health.suspects:,} in doubt",
     ]
     if not health.connected:

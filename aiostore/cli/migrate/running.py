@@ -19,8 +19,8 @@ from aiostore.cli.migrate.lines import page_of
 from aiostore.cli.migrate.showing import Showing
 from aiostore.errors import MigrationError
 from aiostore.migration import MigrationAdaptor, Phase, Verification, complete, lead
+from aiostore.migration import repair as mend
 from aiostore.migration import verify as compare
-from aiostore.migration.lead import settled
 from aiostore.migration.status import Status
 
 Comparison = Callable[[MigrationAdaptor, Showing], Awaitable[Verification]]
@@ -85,11 +85,10 @@ def repair(options: Options) -> None:
     """
 
     async def work(migration: MigrationAdaptor, showing: Showing) -> Verification:
-        found = await compare(migration, repair=True, report=showing.report)
+        found = await mend(migration, report=showing.report)
         if found.clean:
             return found
-        showing.say(f"{found.mismatches:,} differed: comparing again when they are mended")
-        await settled(migration)
+        showing.say(f"{found.mismatches:,} differed: comparing again")
         return await compare(migration, report=showing.report)
 
     _compare(options, "compare every document of both stores, and mend what differs", work)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from aiostore.cli.migrate.lines import pace
 from aiostore.migration import Waiting, progress
 
 _LINES_APART = 10.0
@@ -73,7 +74,7 @@ class Showing:
         if self._json:
             _write({"progress": _plain(state)})
         elif self._lines:
-            if self._is_due(place, at_once=state.done >= state.total):
+            if self._is_due(place, at_once=state.finished):
                 _log(f"{state.step} {state.collection}: {_note(state)} ({state.percent:.1f} %)")
         else:
             if place not in self._bars:
@@ -115,8 +116,11 @@ class Showing:
 
 
 def _note(state: progress.Progress) -> str:
-    note = f"{state.done:,} of {state.total:,}"
-    return f"{note}, {state.mismatches:,} differ" if state.mismatches else note
+    eta = None if state.eta is None else state.eta.total_seconds()
+    note = f"{state.done:,} of {state.total:,}{pace(state.rate, eta)}"
+    if state.mismatches:
+        note += f", {state.mismatches:,} differ"
+    return note if state.throttle is None else f"{note}; {state.throttle}"
 
 
 def _plain(state: progress.Progress) -> dict[str, Any]:
