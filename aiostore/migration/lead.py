@@ -14,7 +14,7 @@ from aiostore.migration.progress import Report, silent
 from aiostore.migration.sweeps import hand_off
 from aiostore.migration.verify import verify
 
-_POLL = 1.0  # seconds
+_POLL = 0.5  # seconds
 
 Say = Callable[[str], None]
 """Is told what begins, in words for a person; must not block."""

@@ -5,6 +5,7 @@ claimed yet is not even opened.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -211,7 +212,9 @@ class Status(Struct, frozen=True, kw_only=True):
         if problem is not None:
             return (*found, problem)
         if self.control.phase is Phase.DUAL_WRITE and to is Phase.HANDOFF:
-            suspects = {one.process: one.health.suspects for one in self.processes}
+            suspects: Counter[str] = Counter()
+            for one in self.processes:
+                suspects[one.process] += one.health.suspects
             doubts = None if force else doubts_about(self.control, suspects)
             without = [one.process for one in self.processes if not one.health.connected]
             found += [] if doubts is None else [doubts]

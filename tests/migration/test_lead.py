@@ -98,25 +98,99 @@ async def test_it_waits_until_no_process_is_in_doubt() -> None:
     await filled(pair)
     migration = pair.migration()
     async with Store(migration):
-        doubting = await _member(migration, suspects=3)
+        await _doubts(migration, 3)
         said: list[str] = []
         leading = asyncio.create_task(lead(migration, Phase.HANDOFF, say=said.append))
-        while said[-1:] != ["waiting until nothing is in doubt in elsewhere:1"]:  # noqa: ASYNC110  # the library needs no event for it
+        while said[-1:] != ["waiting until nothing is in doubt in elsewhere:1"]:
+            await _doubts(migration, 3)
             await asyncio.sleep(0)
         assert migration.phase is Phase.DUAL_WRITE
-        await migration.members.remove(migration._current, doubting)
+        await _doubts(migration, 0)
+        while not leading.done():
+            await _follow(migration)
+            await asyncio.sleep(0)
         assert (await leading).phase is Phase.HANDOFF
 
 
-async def _member(migration: MigrationAdaptor, *, suspects: int) -> str:
-    """Another process, which is in doubt."""
+async def test_what_the_target_has_in_advance_is_waited_for() -> None:
+    """It may be a write under way, so it is settled after the grace, and compared again then."""
+    pair = Pair()
+    await filled(pair)
+    migration = pair.migration(grace=timedelta(milliseconds=50))
+    async with Store(migration):
+        await lead(migration)
+        del pair.current.memory._collections["c"]["8"]
+        await migration.control.change(lambda now: replace(now, verified=None))
+        said: list[str] = []
+        await lead(migration, say=said.append)
+        assert [text for text in said if "compared" in text] == [
+            "30 compared, 1 differed",
+            "29 compared, 0 differed",
+        ]
+        assert pair.equal()
+
+
+async def test_a_process_that_cannot_reach_the_target_is_told() -> None:
+    """That is not waited for: somebody has to see to it."""
+    pair = Pair()
+    await filled(pair)
+    migration = pair.migration()
+    async with Store(migration):
+        await lead(migration)
+        leading = asyncio.create_task(lead(migration, Phase.HANDOFF))
+        while not leading.done():
+            await _renew(migration, Phase.DUAL_WRITE, 1, 0, connected=False)
+            await asyncio.sleep(0)
+        with pytest.raises(MigrationError, match="not been reached yet by elsewhere:1"):
+            await leading
+        assert migration.phase is Phase.DUAL_WRITE
+
+
+async def test_a_proof_that_has_become_void_is_made_again() -> None:
+    """Somebody has died, say, before the step could be taken."""
+    pair = Pair()
+    await filled(pair)
+    migration = pair.migration()
+    async with Store(migration):
+        await lead(migration)
+        await _doubts(migration, 3)
+        said: list[str] = []
+        leading = asyncio.create_task(lead(migration, Phase.HANDOFF, say=said.append))
+        while "going to the phase handoff" not in said:  # noqa: ASYNC110  # the library needs no event for it
+            await asyncio.sleep(0)
+        await migration.control.change(lambda now: replace(now, verified=None))
+        while "30 compared, 0 differed" not in said:
+            await _doubts(migration, 3)
+            await asyncio.sleep(0)
+        await migration.members.remove(migration._current, "another")
+        assert (await leading).phase is Phase.HANDOFF
+
+
+async def _doubts(migration: MigrationAdaptor, number: int) -> None:
+    """Another process renews its lease, and is in doubt about so many documents."""
+    await _renew(migration, Phase.DUAL_WRITE, 1, number)
+
+
+async def _follow(migration: MigrationAdaptor) -> None:
+    """It takes whatever step there is."""
+    control = migration.control.latest
+    await _renew(migration, control.phase, control.generation, 0)
+
+
+async def _renew(
+    migration: MigrationAdaptor,
+    phase: Phase,
+    generation: int,
+    suspects: int,
+    *,
+    connected: bool = True,
+) -> None:
     member = Member(
         process="elsewhere:1",
-        phase=Phase.DUAL_WRITE,
-        generation=1,
+        phase=phase,
+        generation=generation,
         lease=60,
-        grace=timedelta(minutes=1).total_seconds(),
-        health=Health(connected=True, suspects=suspects),
+        grace=60,
+        health=Health(connected=connected, suspects=suspects),
     )
     await migration.members.put(migration._current, "another", member)
-    return "another"
