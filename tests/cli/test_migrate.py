@@ -1,6 +1,8 @@
 """`aiostore migrate`, from the command line, beside a service in a process of its own."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -249,3 +251,90 @@ def test_another_migrations_stores_are_told(move: Migration, call: Caller) -> No
     swapped = ["--current", move.target, "--target", move.current, "--migration", "move"]
     assert "exchange current and target" in call("status", *swapped).err
     assert bytes_of(move.folder / "stores") == before
+
+
+def lose(move: Migration, key: str) -> None:
+    """Remove a document from the target, behind everybody's back."""
+    with closing(sqlite3.connect(move.target.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute("DELETE FROM aiostore_documents WHERE key = ?", [key])
+
+
+def test_what_differs_is_told_and_mended(move: Migration, call: Caller) -> None:
+    """`verify` names it and exits with 1, `status` has its age, `repair` makes both equal."""
+    assert on(move, call, "run").code == 0
+    for number in range(25):
+        lose(move, f"old-{number:06}")
+    found = on(move, call, "verify")
+    assert found.code == 1
+    assert found.out.splitlines()[:2] == [
+        "120 compared, 25 differ",
+        "airports/old-000000: missing",
+    ]
+    assert found.out.splitlines()[-1] == "and 5 more (--json lists the first 1,000)"
+    again = on(move, call, "verify", "--json")
+    assert again.code == 1
+    assert again.json["mismatches"] == len(again.json["differences"]) == 25
+    status = on(move, call, "status").out
+    assert "mismatches: 25, the oldest for" in status
+    assert "not proven equal" in status
+    mended = on(move, call, "repair")
+    assert (mended.code, mended.out) == (0, "120 compared, 0 differ\n")
+    assert on(move, call, "repair", "--json").json["clean"] is True
+    assert on(move, call, "verify").code == 0
+    assert "proven equal" in on(move, call, "status").out
+
+
+def test_a_dry_run_tells_the_whole_course(move: Migration, call: Caller) -> None:
+    """From wherever the migration is to where it is told to go."""
+    forward = ["go from dual-write to handoff", "hand off every document"]
+    copying = [
+        "copy every document that is not in the target yet",
+        "compare both stores and mend what differs, until they are equal",
+    ]
+    assert course(move, call, "run") == ["begin the migration move", *copying]
+    assert on(move, call, "run").code == 0
+    assert on(move, call, "run", "--dry-run").out == "there is nothing to do\n"
+    assert course(move, call, "run", "--to", "handoff") == forward
+    assert course(move, call, "run", "--complete") == [
+        *forward,
+        "go from handoff to target",
+        "complete the migration, after which there is no way back",
+    ]
+    assert on(move, call, "run", "--to", "handoff").code == 0
+    assert course(move, call, "run", "--to", "target") == ["go from handoff to target"]
+    assert course(move, call, "rollback", "--to", "current") == [
+        "go from handoff to dual-write",
+        "hand every document back",
+        "go from dual-write to current",
+    ]
+    assert on(move, call, "advance", "--to", "dual-write").code == 0
+    assert course(move, call, "rollback") == ["hand every document back"]
+    assert course(move, call, "run")[0] == "hand every document back"
+    assert on(move, call, "run", "--to", "target").code == 0
+    assert course(move, call, "rollback") == [
+        "go from target to handoff, and wait for 0 processes to follow",
+        "go through all documents, to find those that were created in the target",
+        "go from handoff to dual-write",
+        "hand every document back",
+    ]
+
+
+def course(move: Migration, call: Caller, *command: str) -> list[str]:
+    """What a command would do."""
+    would: list[str] = on(move, call, *command, "--dry-run", "--json").json["would"]
+    return would
+
+
+def test_what_is_over_goes_no_further(move: Migration, call: Caller) -> None:
+    """Back at its beginning a migration can only be aborted; then nothing is left to be done."""
+    on(move, call, "start")
+    assert on(move, call, "rollback", "--to", "current").code == 0
+    refused = on(move, call, "run")
+    assert (refused.code, refused.out) == (2, "")
+    assert "come back to its beginning: abort it" in refused.err
+    assert on(move, call, "abort").code == 0
+    for command in COMMANDS[1:]:
+        answer = on(move, call, *command)
+        assert (answer.code, answer.out) == (2, ""), command
+        assert "was aborted: begin a new one" in answer.err
+    assert on(move, call, "status").out.splitlines()[1] == "aborted"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -166,6 +167,8 @@ def test_a_run_is_seen_by_others_and_led_by_them(move: Migration, call: Caller) 
         assert status["throttle"] == "limited to 500 documents/s"
         assert status["moving"]["step"] == "backfill"
         assert 0 < status["moving"]["done"] < status["moving"]["total"] == 6000
+        page = call("status", *which).out
+        assert re.search(r"^backfill: [\d,]+ of 6,000 \(\d+\.\d %\), \d+/s", page, re.MULTILINE)
         assert call("pause", "--reason", "the sale", *which).code == 0
         assert process.poll() is None
         assert call("throttle", "--off", *which).code == 0
