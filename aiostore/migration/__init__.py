@@ -9,9 +9,11 @@ from aiostore.migration.adaptor import MigrationAdaptor
 from aiostore.migration.backfill import backfill
 from aiostore.migration.control import Control
 from aiostore.migration.coordinator import Waiting, abort, advance, complete
+from aiostore.migration.findings import Finding
 from aiostore.migration.finish import finish, rollback
 from aiostore.migration.lead import lead
 from aiostore.migration.phases import Phase
+from aiostore.migration.plan import Plan, plan
 from aiostore.migration.progress import Progress
 from aiostore.migration.status import Status, status
 from aiostore.migration.sweeps import hand_back, hand_off
@@ -20,8 +22,10 @@ from aiostore.migration.verify import Difference, Verification, repair, verify
 __all__ = [
     "Control",
     "Difference",
+    "Finding",
     "MigrationAdaptor",
     "Phase",
+    "Plan",
     "Progress",
     "Status",
     "Verification",
@@ -34,6 +38,7 @@ __all__ = [
     "hand_back",
     "hand_off",
     "lead",
+    "plan",
     "repair",
     "rollback",
     "status",

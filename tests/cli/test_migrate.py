@@ -86,6 +86,7 @@ def test_a_migration_and_its_way_back(move: Migration, call: Caller) -> None:
 
 COMMANDS = [
     ["status"],
+    ["plan", "--measure"],
     ["start"],
     ["run", "--complete"],
     ["pause"],
@@ -159,7 +160,7 @@ def test_a_step_that_cannot_be_taken_is_refused(
 
 
 @pytest.mark.parametrize(
-    "command", [one for one in COMMANDS if one[0] not in ("status", "start", "run")]
+    "command", [one for one in COMMANDS if one[0] not in ("status", "plan", "start", "run")]
 )
 def test_what_has_not_been_begun_is_not_led(
     command: list[str], move: Migration, call: Caller

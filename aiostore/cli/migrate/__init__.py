@@ -6,6 +6,7 @@
 import typer
 
 from aiostore.cli.migrate.command import command
+from aiostore.cli.migrate.planning import plan
 from aiostore.cli.migrate.running import repair, run, verify
 from aiostore.cli.migrate.settings import pause, resume, throttle
 from aiostore.cli.migrate.steps import abort, advance, complete, rollback, start
@@ -17,6 +18,7 @@ migrate = typer.Typer(
 )
 
 for _function in (
+    plan,
     start,
     status,
     run,
