@@ -269,6 +269,32 @@ def test_stale_reads(history: History) -> None:
     assert (history.ledger.dirty, history.ledger.stale) == (0, 2)
 
 
+@pytest.mark.parametrize("over", ["2", None])
+def test_an_older_version_after_a_newer_one_was_deleted(history: History, over: str | None) -> None:
+    """What was on its way when a plain store deleted the newer version may stand after that."""
+    late = history.send("1")
+    history.write("2")
+    history.delete(over)
+    history.ledger.acknowledge(late, "1")
+    history.ledger.saw(KEY, "1", value("1"), history.ledger.newest(KEY))
+    findings = history.found("1")
+    assert (history.ledger.stale, counts(findings), findings.expected) == (0, {}, 1)
+
+
+def test_an_older_version_before_a_newer_one_was_deleted(history: History) -> None:
+    """What was acknowledged before the deletion was sent, or what that cannot have met, may not."""
+    late = history.send("1")
+    history.delete()
+    history.write("2")
+    history.ledger.acknowledge(late, "1")
+    history.ledger.saw(KEY, "1", value("1"), history.ledger.newest(KEY))
+    assert (history.ledger.stale, counts(history.found("1"))) == (1, {"lost": 1})
+    history.delete("2")
+    history.ledger.saw(KEY, "1", value("1"), history.ledger.newest(KEY))
+    assert history.ledger.stale == 2
+    assert counts(history.found("1")) == {"resurrected": 1}
+
+
 def test_every_entry_is_written(history: History) -> None:
     """The file tells what was sent before it was answered."""
     history.write("1")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from aiostore.cli.demo.ledger import Attempt, Ledger, State
+from aiostore.cli.demo.ledger import Attempt, Ledger, State, may_follow
 
 
 class Standing(NamedTuple):
@@ -69,6 +69,7 @@ class _History:
         self.acknowledged = [a for a in attempts if a.state is State.ACKNOWLEDGED]
         self.unknown = [a for a in attempts if a.state in (State.UNKNOWN, State.SENT)]
         self.rejected = {a.digest for a in attempts if a.state is State.REJECTED}
+        self.attempts = attempts
         self.documents = [a for a in self.acknowledged if a.version is not None]
         self._versions = {a.digest: a.version for a in self.documents}
         self._possible = {a.digest for a in self.unknown}
@@ -101,13 +102,25 @@ class _History:
 def _audit_key(history: _History, standing: Standing | None, findings: Findings) -> None:
     findings.unknown += len(history.unknown)
     _audit_chain(history, findings)
-    newest = max(history.documents, key=lambda a: a.version or "", default=None)
+    newest = _last(history, standing)
     certain, possible = (True, True) if newest is None else history.deletions(newest)
     findings.expected += not certain and (standing is not None or not possible)
     if standing is not None:
         _audit_standing(history, standing, newest, findings, deleted=certain)
     elif newest is not None and not possible:
         findings.add("lost", history.key, f"no document, and {_told(newest)}")
+
+
+def _last(history: _History, standing: Standing | None) -> Attempt | None:
+    """The write that came last: of the largest version, but for one that was deleted before."""
+    newest = max(history.documents, key=lambda a: a.version or "", default=None)
+    if standing is not None and newest is not None and newest.version is not None:
+        for attempt in history.documents:
+            if attempt.version == standing.version and may_follow(
+                attempt, newest.version, history.attempts
+            ):
+                return attempt
+    return newest
 
 
 def _audit_standing(

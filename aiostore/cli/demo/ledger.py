@@ -8,7 +8,7 @@ looked up. `audit` compares all of it with what a store holds in the end.
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -155,7 +155,12 @@ class Ledger:
             self._found_dirty(key, "a reader saw a write under a version that is not its own")
         else:
             attempt.seen = True
-        if version is not None and newest is not None and version < newest:
+        if (
+            version is not None
+            and newest is not None
+            and version < newest
+            and (attempt is None or not may_follow(attempt, newest, self.attempts[key]))
+        ):
             self._found_stale(key, "a reader saw an older version than one acknowledged before")
 
     def missed(self, key: str, newest: str | None) -> None:
@@ -180,6 +185,32 @@ class Ledger:
     def _found_stale(self, key: str, what: str) -> None:
         self.stale += 1
         self.examples.append(f"stale: {key}: {what}")
+
+
+def may_follow(late: Attempt, newest: str, attempts: Iterable[Attempt]) -> bool:
+    """Whether a write may have taken effect after a newer version had, and was deleted again.
+
+    A plain store keeps nothing of what is deleted, so what was on its way then still finds no newer
+    version there.
+
+    Args:
+        late: the write; of an older version.
+        newest: the newer version.
+        attempts: all of the document's.
+    """
+    deletions = [
+        a
+        for a in attempts
+        if a.digest is None
+        and a.state is not State.REJECTED
+        and (late.answered is None or a.number < late.answered)
+    ]
+    replaced = [a for a in attempts if a.version == newest]
+    return any(
+        a.over == newest
+        or (a.over is None and all(a.answered is None or r.number < a.answered for r in replaced))
+        for a in deletions
+    )
 
 
 def digest(value: Value) -> str:
