@@ -26,7 +26,6 @@ from typing import Any, Self
 from aiostore.errors import (
     ConfigurationError,
     MigrationError,
-    StoreError,
     UnavailableError,
     UnsupportedError,
 )
@@ -35,8 +34,7 @@ from aiostore.limits import check_collection
 from aiostore.migration import rows
 from aiostore.migration.atomic import AtomicWrite
 from aiostore.migration.authority import Authority
-from aiostore.migration.claims import Claims
-from aiostore.migration.control import ControlDocument
+from aiostore.migration.connections import Connections
 from aiostore.migration.dual_write import DualWrite
 from aiostore.migration.handoff import Handoff
 from aiostore.migration.legs import Landing, Leg, Mirror
@@ -112,7 +110,6 @@ class MigrationAdaptor:
         self.migration = check_collection(name)
         self.current = current
         self.target = target
-        self.connected = asyncio.Event()
         self.progress: Progress | None = None
         self.lease = lease
         self.grace = grace
@@ -127,10 +124,19 @@ class MigrationAdaptor:
         self._current = Leg(current, current_deadline, self._check, self.landing)
         self._target = Leg(target, current_deadline, self._check, self.landing)
         self._mirror = Mirror(target, target_deadline, self._check, self.landing)
-        here = Leg(current, lease / 3, self._check_current)
-        there = Leg(target, lease / 3, self._check_connected)
-        self.claims = Claims(current, target, self.migration, clock)
-        self.control = ControlDocument(here, there, self.migration, clock)
+        self._connections = Connections(
+            current,
+            target,
+            self._mirror,
+            self.migration,
+            clock=clock,
+            deadline=lease / 3,
+            rest=rest,
+        )
+        here, there = self._connections.here, self._connections.there
+        self.claims = self._connections.claims
+        self.control = self._connections.control
+        self.connected = self._connections.target_reached
         self.members = Members(here, there, self.migration, clock)
         self.presence = Presence(
             self,
@@ -160,25 +166,10 @@ class MigrationAdaptor:
         self._reads = Reads(self._current, self._authority, self.presence, self.deadline)
         self._scans = Scans(current, target, self._reads, self.control)
         self._phase = self._reads.phase
-        self._has_current = False
         self._jobs: set[asyncio.Task[None]] = set()
         self._steps: set[asyncio.Event] = set()
         self._upkeep: set[asyncio.Task[None]] = set()
-        ours, theirs = current.capabilities, target.capabilities
-        self._capabilities = Capabilities(
-            persistent=ours.persistent and theirs.persistent,
-            shared=ours.shared and theirs.shared,
-            atomic_writes=ours.atomic_writes and theirs.atomic_writes,
-            max_batch=min(ours.max_batch, theirs.max_batch),
-            max_atomic=min(ours.max_atomic, theirs.max_atomic, ours.max_batch, theirs.max_batch),
-            filters=ours.filters,
-            orders=ours.orders,
-            filters_need_index=ours.filters_need_index,
-            indexes=ours.indexes,
-            indexes_lag=ours.indexes_lag,
-            read_lanes=ours.read_lanes,
-            write_lanes=min(ours.write_lanes, theirs.write_lanes),
-        )
+        self._capabilities = _both(current.capabilities, target.capabilities)
 
     @classmethod
     def of(cls, store: Store) -> Self:
@@ -236,21 +227,12 @@ class MigrationAdaptor:
 
     async def open(self) -> None:
         async with AsyncExitStack() as undo:
-            undo.push_async_callback(self.current.aclose)
-            undo.push_async_callback(self.target.aclose)
-            try:
-                await self._connect_current()
-            except UnavailableError as error:
-                await self._go_on_without_current(error)
-            try:
-                await self._connect()
-            except UnavailableError as error:
-                _logger.warning("the target cannot be reached yet: %s", error)
-                await self._disconnect()
+            undo.push_async_callback(self._connections.aclose)
+            await self._connections.open()
             await self.presence.join()
             self._keep(self.presence.run(), "lease")
             self._keep(self.repair.run(self._rest), "repair")
-            self._keep(self._connect_later(), "connection")
+            self._keep(self._connections.complete(), "connections")
             undo.pop_all()
 
     async def aclose(self) -> None:
@@ -261,11 +243,7 @@ class MigrationAdaptor:
         if upkeep:
             await asyncio.wait(upkeep)
         await self.presence.leave(landing=self.landing.left > 0)
-        self.connected.clear()
-        self._has_current = self._mirror.connected = False
-        async with AsyncExitStack() as both:
-            both.push_async_callback(self.current.aclose)
-            both.push_async_callback(self.target.aclose)
+        await self._connections.aclose()
 
     def begin(self, phase: Phase) -> None:
         """Begin everything from now on as `phase` has it."""
@@ -463,67 +441,29 @@ class MigrationAdaptor:
     async def _are_returning(self) -> bool:
         return (await self.control.read()).is_returning
 
-    async def _connect_current(self) -> None:
-        await self.current.open()
-        await self.claims.check_current()
-        self._has_current = True
-        await self.control.read()
-
-    async def _go_on_without_current(self, error: UnavailableError) -> None:
-        """Where all documents are in the target, the current store need not be there."""
-        await self.current.aclose()
-        await self.target.open()
-        await self.claims.check_target()
-        self.connected.set()
-        control = await self.control.read_in_target()
-        if control is None or control.phase is not Phase.TARGET:
-            raise error
-        _logger.warning("the current store cannot be reached: %s", error)
-
-    async def _connect(self) -> None:
-        if not self.connected.is_set():
-            await self.target.open()
-            self.connected.set()
-        if self._has_current and self.control.latest.phase is not Phase.CURRENT:
-            await self.claims.take()
-            await self.control.create()
-        self._mirror.connected = True
-
-    async def _connect_later(self) -> None:
-        """Reach what could not be reached at the start, and what the first step needs."""
-        while not (self._has_current and self._mirror.connected):
-            await asyncio.sleep(self._rest.total_seconds())
-            try:
-                if not self._has_current:
-                    await self._connect_current()
-                await self._connect()
-            except StoreError as error:
-                _logger.warning("a store of the migration cannot be used yet: %s", error)
-                await self._disconnect()
-
-    async def _disconnect(self) -> None:
-        """Close what could not be connected; in the phase `target` the target is in use."""
-        if not self._has_current:
-            await self.current.aclose()
-        if not self._mirror.connected:
-            self.connected.clear()
-            await self.target.aclose()
-
     def _check(self) -> None:
         self.presence.check()
 
-    def _check_current(self) -> None:
-        if not self._has_current:
-            raise UnavailableError(
-                "the current store has not been reached yet", store=self.current.name
-            )
-
-    def _check_connected(self) -> None:
-        if not self.connected.is_set():
-            raise UnavailableError("the target has not been reached yet", store=self.target.name)
-
     def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._upkeep.add(asyncio.create_task(work, name=f"aiostore: migration, {name}"))
+
+
+def _both(ours: Capabilities, theirs: Capabilities) -> Capabilities:
+    """What a migration can do between a current store and a target."""
+    return Capabilities(
+        persistent=ours.persistent and theirs.persistent,
+        shared=ours.shared and theirs.shared,
+        atomic_writes=ours.atomic_writes and theirs.atomic_writes,
+        max_batch=min(ours.max_batch, theirs.max_batch),
+        max_atomic=min(ours.max_atomic, theirs.max_atomic, ours.max_batch, theirs.max_batch),
+        filters=ours.filters,
+        orders=ours.orders,
+        filters_need_index=ours.filters_need_index,
+        indexes=ours.indexes,
+        indexes_lag=ours.indexes_lag,
+        read_lanes=ours.read_lanes,
+        write_lanes=min(ours.write_lanes, theirs.write_lanes),
+    )
 
 
 def _decide_unmoved(
