@@ -85,6 +85,7 @@ def test_a_migration_and_its_way_back(move: Migration, call: Caller) -> None:
 
 
 COMMANDS = [
+    ["plan", "--measure"],
     ["status"],
     ["plan", "--measure"],
     ["start"],
@@ -334,7 +335,7 @@ def test_what_is_over_goes_no_further(move: Migration, call: Caller) -> None:
     assert (refused.code, refused.out) == (2, "")
     assert "come back to its beginning: abort it" in refused.err
     assert on(move, call, "abort").code == 0
-    for command in COMMANDS[1:]:
+    for command in COMMANDS[2:]:
         answer = on(move, call, *command)
         assert (answer.code, answer.out) == (2, ""), command
         assert "was aborted: begin a new one" in answer.err
