@@ -47,7 +47,7 @@ _TABLE = "store"
 
 _SHAPES = (
     '{"url": URL} or {"current": URL, "target": URL, "migration": NAME}, perhaps with "lease" and '
-    '"grace" in seconds'
+    '"grace" in seconds, and "shadow" from 0 to 1'
 )
 _TABLES = (
     'url = "sqlite:///app.db", or current = "…", target = "…" and migration = "NAME", perhaps with '
@@ -67,6 +67,7 @@ class _MigrationOptions(Struct, forbid_unknown_fields=True, omit_defaults=True, 
     target: str
     lease: Annotated[float, Meta(gt=0, le=_MOST_SECONDS)] | None = None
     grace: Annotated[float, Meta(gt=0, le=_MOST_SECONDS)] | None = None
+    shadow: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
 _BUILT_IN = {
@@ -93,10 +94,10 @@ def open_store(
 
     Args:
         source: a URL; or a mapping `{"url": …}`; or a migration, `{"current": URL, "target": URL,
-            "migration": NAME}`, perhaps with its `"lease"` and `"grace"` in seconds (see
-            `MigrationAdaptor`); or the path of a TOML file whose table `[store]` is such a mapping.
-            As one URL a migration is `migration:NAME?current=URL&target=URL&lease=15&grace=40`,
-            both URLs percent-encoded.
+            "migration": NAME}`, perhaps with its `"lease"` and `"grace"` in seconds and its share
+            of `"shadow"` reads (see `MigrationAdaptor`); or the path of a TOML file whose table
+            `[store]` is such a mapping. As one URL a migration is
+            `migration:NAME?current=URL&target=URL&lease=15&grace=40`, both URLs percent-encoded.
         limits: see `Store`.
         clock: see `Store`.
         retries: see `Store`.
@@ -202,6 +203,7 @@ def _migration(source: Mapping[str, Any], clock: VersionClock) -> Adaptor:
         for name, value in source.items()
         if not (name in texts and type(value) is str)
         and not (name in seconds and type(value) in (int, float) and 0 < value <= _MOST_SECONDS)
+        and not (name == "shadow" and type(value) in (int, float) and 0 <= value <= 1)
     ]
     missing = texts - set(source)
     if wrong or missing:
@@ -221,6 +223,7 @@ def _migration(source: Mapping[str, Any], clock: VersionClock) -> Adaptor:
         _side(source, "target"),
         name=source["migration"],
         clock=clock,
+        shadow=source.get("shadow", 0.0),
         **durations,
     )
 

@@ -16,6 +16,7 @@ first write eight operations more.
 import asyncio
 import logging
 import os
+import random
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -45,6 +46,7 @@ from aiostore.migration.progress import Progress
 from aiostore.migration.reads import Reads
 from aiostore.migration.repair import Repair
 from aiostore.migration.scans import Scans
+from aiostore.migration.shadow import Shadow
 from aiostore.protocols import (
     Adaptor,
     Capabilities,
@@ -81,6 +83,8 @@ class MigrationAdaptor:
         grace: after this long no request of any process can still land in a store.
         rest: how long to wait before a failed repair or connection is tried again.
         clock: makes the versions of its own records.
+        shadow: which part of the reads in the phase `dual-write`, from 0 for none to 1 for all, the
+            target is asked for too, in the background, to see whether it would answer the same.
         process: what a person knows this process by; by default its host and its id.
 
     Raises:
@@ -100,6 +104,7 @@ class MigrationAdaptor:
         grace: timedelta = timedelta(seconds=40),
         rest: timedelta = timedelta(seconds=1),
         clock: VersionClock = PROCESS_CLOCK,
+        shadow: float = 0.0,
         process: str | None = None,
     ) -> None:
         same_place = current.capabilities.persistent and current.name == target.name
@@ -151,6 +156,13 @@ class MigrationAdaptor:
             rest=rest,
         )
         self.repair = Repair(self._current, self._mirror, grace)
+        self._shadow = Shadow(
+            self._mirror,
+            self.repair,
+            share=shadow,
+            verified=lambda: self.control.latest.is_verified,
+            choices=random.Random(),  # noqa: S311  # no secret
+        )
         self.handoff = Handoff(self._current, self._target)
         self._dual = DualWrite(self._current, self._mirror, self.repair)
         self._atomic = AtomicWrite(
@@ -222,6 +234,9 @@ class MigrationAdaptor:
             target_failures=self.target_failures,
             read_ms=_most(self._current.reads),
             write_ms=_most(self._current.writes),
+            shadows_matched=self._shadow.matched,
+            shadows_behind=self._shadow.behind,
+            shadows_different=self._shadow.different,
             working=None if self.progress is None else Working.of(self.progress),
         )
 
@@ -237,6 +252,7 @@ class MigrationAdaptor:
 
     async def aclose(self) -> None:
         await self._end()
+        await self._shadow.aclose()
         upkeep, self._upkeep = self._upkeep, set()
         for task in upkeep:
             task.cancel()
@@ -301,7 +317,10 @@ class MigrationAdaptor:
     ) -> Sequence[Record | None]:
         if list(ids) == [CONTROL_ID]:
             return [None]  # the claim is the migration's own, and keeps plain stores out alone
-        return await self._reads.read(ids, consistent=consistent)
+        found = await self._reads.read(ids, consistent=consistent)
+        if consistent and self._phase is Phase.DUAL_WRITE:
+            self._shadow.sample(ids, found)
+        return found
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
         await self.presence.ensure(self.deadline)

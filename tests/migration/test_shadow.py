@@ -236,3 +236,21 @@ async def test_closing_gives_up_what_is_under_way() -> None:
         one.pair.target.hangs.set()
     async with Store(one.pair.current):
         pass
+
+
+async def test_the_wrapper_samples_and_tells() -> None:
+    """A process with shadow reads tells in its record how they came out; others make none."""
+    pair = Pair()
+    shadowing = MigrationAdaptor(pair.current, pair.target, name="test", shadow=1.0)
+    async with Store(shadowing) as store:
+        c = store.collection("c")
+        await c.put("a", {"n": 1})
+        await c.get("a")
+        await shadowing._shadow.drain()
+        assert shadowing.health().shadows_matched == 1
+        await c.get("a", consistent=False)
+        await shadowing._shadow.drain()
+        assert shadowing.health().shadows_matched == 1
+    async with pair.store() as store:
+        await store.collection("c").get("a")
+        assert MigrationAdaptor.of(store).health().shadows_matched == 0

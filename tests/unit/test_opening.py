@@ -155,7 +155,7 @@ def test_the_schemes_of_the_library() -> None:
     assert {"file", "mariadb", "memory", "mysql", "postgresql", "sqlite"} <= set(schemes())
 
 
-@pytest.mark.parametrize("more", [{}, {"lease": 5, "grace": 10.5}])
+@pytest.mark.parametrize("more", [{}, {"lease": 5, "grace": 10.5, "shadow": 0.1}])
 def test_a_mapping_names_a_migration(more: dict[str, float]) -> None:
     """Two URLs and a name are a migration; its lease and grace may be set."""
     assert isinstance(open_adaptor(MIGRATION | more), MigrationAdaptor)
@@ -174,6 +174,7 @@ def test_a_mapping_names_a_migration(more: dict[str, float]) -> None:
         (MIGRATION | {5: "red"}, r"not known, or not of this kind: \[5\]"),
         (MIGRATION | {"phase": "target"}, r"not known, or not of this kind: \['phase'\]"),
         (MIGRATION | {"lease": 0}, r"not of this kind: \['lease'\]"),
+        (MIGRATION | {"shadow": 2}, r"not of this kind: \['shadow'\]"),
         (MIGRATION | {"grace": "40"}, r"not of this kind: \['grace'\]"),
         (MIGRATION | {"current": "file:data"}, "two stores, not one"),
         (MIGRATION | {"current": "sqlite:a", "target": "sqlite:///a"}, "two stores, not one"),
@@ -208,7 +209,7 @@ def test_one_url_names_a_migration(source: Any, url: str) -> None:
     [
         (
             "migration:move",
-            "missing required field `current`.*known: current, target, lease, grace",
+            "missing required field `current`.*known: current, target, lease, grace, shadow",
         ),
         ("migration:move?current=memory:", "missing required field `target`"),
         ("migration:move?current=memory:&target=file:a&name=b", "unknown field `name`"),
