@@ -91,7 +91,7 @@ class _Copying:
         return item.id.key
 
     def size(self, item: Record) -> int:
-        return 0 if item.body is None else len(item.body)
+        return 0 if item.body is None else len(item.body.encode())
 
     async def handle(self, items: Sequence[Record]) -> int:
         async with self._migration.step(Phase.DUAL_WRITE):

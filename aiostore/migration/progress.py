@@ -79,7 +79,7 @@ class Speed:
         if not self._samples:
             return None
         (began, first), (ended, last) = self._samples[0], self._samples[-1]
-        return None if ended <= began else (last - first) / (ended - began)
+        return None if ended - began < _SAMPLES_APART else (last - first) / (ended - began)
 
     def eta(self, done: int, total: int) -> timedelta | None:
         """How long the rest takes; None if too little is known to tell."""

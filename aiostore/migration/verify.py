@@ -296,7 +296,7 @@ class _Verifying:
                 there = target if target is not None and target.id == first else None
                 if not _agree(Sight(there, here)):
                     suspicious.append(first)
-                size += sum(len(one.body or "") for one in (here, there) if one is not None)
+                size += sum(_size(one) for one in (here, there))
                 if here is not None:
                     current = await anext(currents, None)
                 if there is not None:
@@ -419,6 +419,10 @@ def _agree(sight: Sight) -> bool:
 
 def _first(current: Record | None, target: Record | None) -> DocumentId | None:
     return min((record.id for record in (current, target) if record is not None), default=None)
+
+
+def _size(record: Record | None) -> int:
+    return 0 if record is None or record.body is None else len(record.body.encode())
 
 
 def _kind(sight: Sight) -> Kind:

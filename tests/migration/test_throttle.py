@@ -268,7 +268,7 @@ def test_speed_is_that_of_the_last_half_minute() -> None:
     """Not that of the beginning; and unknown until something has been seen for a while."""
     assert observed([]).rate is None
     assert observed([(0, 0)]).rate is None
-    assert observed([(0, 0), (0, 100)]).rate is None
+    assert observed([(0, 0), (0.4, 100)]).rate is None
     assert observed([(0, 5), (10, 105)]).rate == 10.0
     samples = [(moment / 10, 100 * moment) for moment in range(1000)]
     samples += [(100 + moment / 10, 100_000 + moment) for moment in range(1000)]
