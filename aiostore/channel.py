@@ -10,11 +10,16 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from enum import Enum, auto
+from functools import partial
+
+import msgspec
 
 from aiostore.batching import Batcher
-from aiostore.errors import ClosedError, MigrationError, StoreError
+from aiostore.codecs import codec_for
+from aiostore.errors import ClosedError, CorruptRecordError, MigrationError, StoreError
 from aiostore.filters import Path
 from aiostore.indexing import Indexer
+from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.protocols import (
     Adaptor,
     Check,
@@ -27,6 +32,18 @@ from aiostore.protocols import (
     Write,
 )
 from aiostore.sending import USUAL_RETRIES, Retries, Sender
+
+CONTROL_ID = DocumentId(SYSTEM_COLLECTION, "migration")
+"""Where a migration keeps, in each of its stores, what it has made of it."""
+
+
+class _Claim(msgspec.Struct, frozen=True):
+    """The part of it that a plain store reads."""
+
+    refusal: str | None = None
+
+
+_CLAIM = codec_for(_Claim)
 
 
 class _State(Enum):
@@ -136,8 +153,9 @@ class Channel:
                     self._name(answer)
                 elif isinstance(answer, Exception):
                     raise answer
-                elif not answer.applied:
-                    _check_mark(answer.record)
+                elif not answer.applied and (error := _error_of_mark(answer.record)) is not None:
+                    self._name(error)
+                    answer = error  # noqa: PLW2901  # what the refusal means
                 answers.append(answer)
         return answers
 
@@ -146,7 +164,8 @@ class Channel:
         with self._operation():
             outcomes = await self._sender.write_atomic(items)
             for outcome in outcomes:
-                _check_mark(outcome.record)
+                if not outcome.applied:  # of the others nobody knows what they tell
+                    _check_mark(outcome.record)
         return outcomes
 
     async def scan(self, request: Scan) -> AsyncGenerator[Sequence[Record], None]:
@@ -172,9 +191,28 @@ class Channel:
             return await self._sender.count(collection, alive_at)
 
     async def purge(self, request: Purge) -> int:
-        """How many records were removed; see `Sender.purge`."""
+        """How many records were removed; see `Sender.purge`.
+
+        Not before the claim has been looked at again: what a migration keeps is no rubbish.
+        """
+        await self.check_claim()
         with self._operation():
             return await self._sender.purge(request)
+
+    async def check_claim(self) -> None:
+        """Nothing, unless a migration keeps plain stores out of this one: a `MigrationError`."""
+        with self._operation():
+            # Not in a batch: a wrapper answers this read by itself.
+            [record] = await self._sender.patiently(partial(self.adaptor.read, [CONTROL_ID]))
+            if record is None or record.body is None:
+                return
+            try:
+                refusal = _CLAIM.decode(record.body).refusal
+            except CorruptRecordError as error:
+                error.collection, error.key = CONTROL_ID
+                raise
+            if refusal is not None:
+                raise MigrationError(refusal)
 
     def begin_indexes(self, collection: str, paths: Sequence[Path]) -> None:
         """Have indexes made in the background, where there are any; see `Indexer.begin`."""
@@ -246,10 +284,19 @@ _REASONS = {
 
 
 def _check_mark(record: Record | None) -> None:
-    if record is not None and record.mark is not Mark.LIVE:
-        raise MigrationError(
-            f"a migration has marked this document {record.mark.value!r}, so its authority is "
-            "another store: open the store with the migration's configuration",
-            collection=record.id.collection,
-            key=record.id.key,
-        )
+    error = _error_of_mark(record)
+    if error is not None:
+        raise error
+
+
+def _error_of_mark(record: Record | None) -> MigrationError | None:
+    """What it means to meet a record that a plain store has not written."""
+    if record is None or record.mark is Mark.LIVE:
+        return None
+    return MigrationError(
+        f"a migration is moving this document, and has marked it {record.mark.value!r}; this "
+        "process is not configured for that: give it the migration's current, target and name, as "
+        "all others have, or, if the migration is over, the URL of the store that it has ended in",
+        collection=record.id.collection,
+        key=record.id.key,
+    )

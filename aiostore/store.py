@@ -4,16 +4,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-import msgspec
-
 from aiostore.channel import Channel
 from aiostore.codecs import codec_for
 from aiostore.collection import Collection
 from aiostore.documents import Mapper
 from aiostore.errors import (
-    CorruptRecordError,
     InvalidValueError,
-    MigrationError,
     UnsupportedError,
 )
 from aiostore.filters import Field
@@ -173,7 +169,7 @@ class Store:
         """
         await self._channel.open()
         try:
-            await self._check_migration()
+            await self._channel.check_claim()
         except BaseException:
             await self.aclose()
             raise
@@ -208,29 +204,3 @@ class Store:
                 "transactions nor two-way indexes: use one that can, or a single document",
                 store=self.name,
             )
-
-    async def _check_migration(self) -> None:
-        [record] = await self._channel.read([CONTROL_ID])
-        if record is None or record.body is None:
-            return
-        try:
-            refusal = _CONTROL.decode(record.body).refusal
-        except CorruptRecordError as error:
-            error.store = self.name
-            error.collection, error.key = CONTROL_ID
-            raise
-        if refusal is not None:
-            raise MigrationError(refusal, store=self.name)
-
-
-CONTROL_ID = DocumentId(SYSTEM_COLLECTION, "migration")
-"""Where a migration keeps, in each of its stores, what it has made of it."""
-
-
-class _Control(msgspec.Struct, frozen=True):
-    """The part of a migration's control document that a plain store reads."""
-
-    refusal: str | None = None
-
-
-_CONTROL = codec_for(_Control)

@@ -24,6 +24,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Self
 
+from aiostore.channel import CONTROL_ID
 from aiostore.errors import (
     ConfigurationError,
     MigrationError,
@@ -60,7 +61,7 @@ from aiostore.protocols import (
     Scan,
     Write,
 )
-from aiostore.store import CONTROL_ID, Store
+from aiostore.store import Store
 from aiostore.versions import PROCESS_CLOCK, VersionClock, right_after
 
 _logger = logging.getLogger("aiostore.migration")

@@ -9,12 +9,12 @@ from typing import Literal
 
 import msgspec
 
+from aiostore.channel import CONTROL_ID
 from aiostore.codecs import codec_for
 from aiostore.errors import MigrationError
 from aiostore.migration.legs import Leg
 from aiostore.migration.rows import is_users
 from aiostore.protocols import Absent, Adaptor, Exactly, Record, Write
-from aiostore.store import CONTROL_ID
 from aiostore.versions import VersionClock
 
 _logger = logging.getLogger("aiostore.migration")

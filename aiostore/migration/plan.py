@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
+from aiostore.channel import CONTROL_ID
 from aiostore.errors import MigrationError
 from aiostore.migration import rows
 from aiostore.migration.claims import Claims
@@ -27,7 +28,6 @@ from aiostore.migration.rates import Rates, measured, rate
 from aiostore.migration.status import Status, status
 from aiostore.migration.survey import Samples, Survey, Window, survey
 from aiostore.protocols import Adaptor
-from aiostore.store import CONTROL_ID
 from aiostore.versions import PROCESS_CLOCK, VersionClock
 
 _GRACE = timedelta(minutes=1)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from faults import FaultyMemory, Pair
 
+from aiostore.channel import CONTROL_ID
 from aiostore.errors import (
     ConfigurationError,
     CorruptRecordError,
@@ -16,7 +17,7 @@ from aiostore.migration import MigrationAdaptor, Phase, advance, backfill, finis
 from aiostore.migration.claims import Claims, Role
 from aiostore.opening import open_adaptor
 from aiostore.protocols import Adaptor, DocumentId, Newer, Record, Write
-from aiostore.store import CONTROL_ID, Store
+from aiostore.store import Store
 from aiostore.versions import PROCESS_CLOCK
 
 

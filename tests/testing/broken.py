@@ -21,6 +21,7 @@ from aiostore.protocols import (
     Check,
     DocumentId,
     Exactly,
+    Mark,
     Newer,
     Outcome,
     Purge,
@@ -134,6 +135,23 @@ class IgnoresMarks(MemoryAdaptor):
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
         return await super().write([replace(write, mark=None) for write in writes])
+
+
+class ScansWithoutMarks(MemoryAdaptor):
+    """Yields every record as if no migration had marked it."""
+
+    async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
+        async for chunk in super().scan(request):
+            yield [replace(record, mark=Mark.LIVE) for record in chunk]
+
+
+class ErasesWhateverTheMark(MemoryAdaptor):
+    """Looks at the mark where it replaces, not where it erases."""
+
+    async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
+        return await super().write(
+            [replace(write, mark=None) if write.erase else write for write in writes]
+        )
 
 
 # Batches.
@@ -525,7 +543,9 @@ class WritesBeforeItKnows(MemoryAdaptor):
     async def write_atomic(self, items: Sequence[Write | Check], /) -> Sequence[Outcome]:
         outcomes = await super().write_atomic(items)
         for item, outcome in zip(items, outcomes, strict=True):
-            if not outcome.applied and isinstance(item, Write) and item.condition == Newer():
+            if not isinstance(item, Write) or item.mark is not None:
+                continue
+            if not outcome.applied and item.condition == Newer():
                 await self.write([other for other in items if isinstance(other, Write)])
         return outcomes
 
@@ -536,6 +556,15 @@ class ChecksNoMarks(MemoryAdaptor):
     async def write_atomic(self, items: Sequence[Write | Check], /) -> Sequence[Outcome]:
         return await super().write_atomic(
             [replace(item, mark=None) if isinstance(item, Check) else item for item in items]
+        )
+
+
+class WritesTogetherWhateverTheMark(MemoryAdaptor):
+    """Looks at the mark of what it checks, not of what it writes."""
+
+    async def write_atomic(self, items: Sequence[Write | Check], /) -> Sequence[Outcome]:
+        return await super().write_atomic(
+            [replace(item, mark=None) if isinstance(item, Write) else item for item in items]
         )
 
 
@@ -733,6 +762,8 @@ BROKEN: dict[type[MemoryAdaptor], str] = {
     ExpiresTooLate: "conditions-exactly_unexpired",
     NewerTakesEquals: "conditions-newer",
     IgnoresMarks: "conditions-marks",
+    ErasesWhateverTheMark: "conditions-marks",
+    ScansWithoutMarks: "conditions-plain_stores",
     StopsAtTheFirstRefusal: "batches-neighbours",
     ForgetsTheEndOfLongBatches: "batches-largest",
     SortsAsUTF16: "scans-order",
@@ -754,6 +785,7 @@ BROKEN: dict[type[MemoryAdaptor], str] = {
     PurgesWhatItSawBefore: "purging-spares_fresh_writes",
     WritesBeforeItKnows: "transactions-none",
     ChecksNoMarks: "transactions-marks",
+    WritesTogetherWhateverTheMark: "transactions-marks",
     ChecksAfterwards: "transactions-one_of_rivals",
     TrimsTexts: "orders-coarse",
     StartsByWholeTexts: "orders-start",

@@ -3,9 +3,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from aiostore.adaptors.memory import MemoryAdaptor
+from aiostore.channel import CONTROL_ID
 from aiostore.errors import (
+    BatchError,
     ClosedError,
     ConfigurationError,
     CorruptRecordError,
@@ -14,8 +17,9 @@ from aiostore.errors import (
     StoreError,
     UnavailableError,
 )
+from aiostore.filters import F
 from aiostore.protocols import DocumentId, Mark, Newer, Outcome, Record, Write
-from aiostore.store import CONTROL_ID, Store
+from aiostore.store import Store
 from aiostore.versions import VersionClock
 
 ID = DocumentId("users", "alice")
@@ -61,7 +65,7 @@ class Gated(MemoryAdaptor):
         self.waiting.clear()
 
 
-def record(id_: DocumentId, body: str, mark: Mark = Mark.LIVE) -> Record:
+def record(id_: DocumentId, body: str | None, mark: Mark = Mark.LIVE) -> Record:
     """A record as another process would have left it."""
     return Record(id_, body, VersionClock().next(), created_at=0, updated_at=0, mark=mark)
 
@@ -74,6 +78,12 @@ async def poke(adaptor: MemoryAdaptor, standing: Record) -> None:
 async def first_of_scan(store: Store) -> object:
     """Begin a scan and leave it."""
     return await anext(store.collection("users").scan())
+
+
+async def transact(store: Store) -> None:
+    """Write without having read."""
+    async with store.transaction() as tx:
+        tx.put(store.collection("users"), "alice", {})
 
 
 VERBS: dict[str, Callable[[Store], Awaitable[object]]] = {
@@ -90,6 +100,9 @@ VERBS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "delete exactly": lambda store: store.collection("users").delete("alice", version="1"),
     "delete_many": lambda store: store.collection("users").delete_many(["alice"]),
     "scan": first_of_scan,
+    "find in order": lambda store: anext(store.collection("users").find(order_by="n")),
+    "count some": lambda store: store.collection("users").count(F.n == 1),
+    "transact": transact,
 }
 every_verb = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
 
@@ -330,16 +343,23 @@ async def test_a_migration_that_permits_it_lets_a_plain_store_open(body: str) ->
         assert await store.collections() == ["a", "b"]
 
 
-@pytest.mark.parametrize(
-    "verb", ["get", "get_many", "create", "put", "replace", "update", "delete", "delete exactly"]
-)
-async def test_a_marked_document_belongs_to_a_migration(verb: str) -> None:
+MARKED = [
+    *("get", "get_many", "create", "put", "replace", "update", "delete", "delete exactly", "scan"),
+    *("find in order", "count some", "transact"),
+]
+
+
+@pytest.mark.parametrize("body", ["{}", None], ids=["document", "born moved"])
+@pytest.mark.parametrize("verb", MARKED)
+async def test_a_marked_document_belongs_to_a_migration(verb: str, body: str | None) -> None:
     """A plain store neither reads nor overwrites what a migration has moved elsewhere."""
     adaptor = MemoryAdaptor()
-    moved = record(ID, "{}", Mark.MOVED)
+    moved = record(ID, body, Mark.MOVED)
+    if body is None:
+        moved = replace(moved, version="0" * 32)
     await poke(adaptor, moved)
     async with Store(adaptor) as store:
-        with pytest.raises(MigrationError, match="marked this document 'moved'") as caught:
+        with pytest.raises(MigrationError, match="marked it 'moved'; this process") as caught:
             await VERBS[verb](store)
         assert (caught.value.store, caught.value.collection, caught.value.key) == (
             "memory://",
@@ -347,6 +367,40 @@ async def test_a_marked_document_belongs_to_a_migration(verb: str) -> None:
             "alice",
         )
     assert await adaptor.read([ID]) == [moved]
+
+
+async def test_of_many_writes_only_those_that_meet_a_mark_are_refused() -> None:
+    """The others are done, and the error tells each from the other."""
+    adaptor = MemoryAdaptor()
+    await poke(adaptor, record(ID, "{}", Mark.MOVED))
+    async with Store(adaptor) as store:
+        users = store.collection("users")
+        with pytest.raises(BatchError) as caught:
+            await users.put_many({"alice": {}, "bob": {"n": 1}})
+        assert type(caught.value.errors["alice"]) is MigrationError
+        assert (await users.get("bob")).value == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    "purge",
+    [
+        lambda store: store.collection("users").clear(),
+        lambda store: store.collection("users").purge_expired(),
+        lambda store: store.purge_expired(),
+    ],
+)
+async def test_nothing_is_purged_that_a_migration_has_claimed(
+    purge: Callable[[Store], Awaitable[object]],
+) -> None:
+    """A store that was opened before a migration needs its records leaves them alone then."""
+    adaptor = MemoryAdaptor()
+    born_moved = replace(record(ID, None, Mark.MOVED), version="0" * 32)
+    async with Store(adaptor) as store:
+        await poke(adaptor, born_moved)
+        await poke(adaptor, record(CONTROL_ID, '{"refusal":"use the other one"}'))
+        with pytest.raises(MigrationError, match="use the other one"):
+            await purge(store)
+    assert await adaptor.read([ID]) == [born_moved]
 
 
 async def test_an_adaptors_error_gets_the_stores_name() -> None:

@@ -1,9 +1,12 @@
 """When a write is applied, and what it answers when it is not."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
-from aiostore.errors import ConflictError
+from msgspec.structs import replace
+
+from aiostore.errors import ConflictError, MigrationError
 from aiostore.protocols import (
     Absent,
     Adaptor,
@@ -86,6 +89,72 @@ async def check_marks(harness: Harness) -> None:
                     )
         await _check(case, Newer(), nothing=True, demanded=Mark.MIRROR)
         await _check(case, Absent(), nothing=True, demanded=Mark.MIRROR)
+        await _check_marks_together(case)
+
+
+async def _check_marks_together(case: "_Case") -> None:
+    """In one batch, documents of all marks and tombstones, under every kind of write."""
+    harness, adaptor = case
+    collection = harness.collection()
+    ways: dict[str, dict[str, Any]] = {
+        "newer": {"condition": Newer()},
+        "exactly": {"condition": Exactly(version(10), unexpired_at=NOW)},
+        "kept": {"condition": Exactly(version(10)), "keep_created_at": True},
+        "erased": {"condition": Exactly(version(10)), "erase": True},
+        "erased if newer": {"condition": Newer(), "erase": True},
+    }
+    writes: list[Write] = []
+    standing: list[Record] = []
+    for mark in Mark:
+        for body in (_DOCUMENT, None):
+            for way, how in ways.items():
+                key = f"{mark} {way} {body}"
+                standing.append(record(collection, key, 10, body=body, mark=mark))
+                after = record(collection, key, 20, body=None if "erase" in how else '{"n":20}')
+                writes.append(replace(Write(after, Newer(), Mark.LIVE), **how))
+    size = adaptor.capabilities.max_batch
+    for start in range(0, len(writes), size):
+        some = standing[start : start + size]
+        await adaptor.write([Write(one, Newer()) for one in some])
+        outcomes = await adaptor.write(writes[start : start + size])
+        ids = [one.id for one in some]
+        for one, outcome, stands in zip(some, outcomes, await adaptor.read(ids), strict=True):
+            promise = f"the mark that is demanded of {one.id.key}, together with others"
+            expect_equal(outcome.applied, one.mark is Mark.LIVE, promise)
+            if one.mark is not Mark.LIVE:
+                expect_equal([outcome.record, stands], [one, one], promise)
+
+
+@check(needs=("marks",))
+async def check_plain_stores(harness: Harness) -> None:
+    """A plain store refuses a marked document, and the tombstone of one, wherever it meets it."""
+    for mark in Mark:
+        for body in (_DOCUMENT, None):
+            if mark is not Mark.LIVE:
+                await _check_plain_store(harness, mark, body)
+
+
+async def _check_plain_store(harness: Harness, mark: Mark, body: str | None) -> None:
+    name = harness.collection()
+    # The tombstone is as old as one that was left where nothing was.
+    marked = replace(record(name, "k", 10, body=body, mark=mark), version="0" * 32)
+    async with harness.store() as store:
+        await store.adaptor.write([Write(marked, Absent())])
+        documents = store.collection(name)
+        verbs: dict[str, Callable[[], Awaitable[object]]] = {
+            "get": lambda: documents.get("k"),
+            "get_many": lambda: documents.get_many(["j", "k"]),
+            "create": lambda: documents.create("k", {}),
+            "update": lambda: documents.update("k", dict),
+            "delete": lambda: documents.delete("k"),
+        }
+        if body is not None:
+            verbs["scan"] = lambda: anext(documents.scan())
+        for verb, call in verbs.items():
+            with expect_error(MigrationError, f"{verb} of what is marked {mark.value}"):
+                await call()
+        stands = await standing_at(store.adaptor, marked.id)
+        expect_equal(stands, marked, "what is marked stands")
 
 
 @check()

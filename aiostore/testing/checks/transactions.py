@@ -166,6 +166,21 @@ async def check_marks(harness: Harness) -> None:
                 expect_equal(told, [holds, True, True], f"a check for {demanded} on {mark}")
                 stands = await standing_at(adaptor, new.id)
                 expect_equal(stands, new if holds else None, f"the write beside {items[0]}")
+            for condition in (Newer(), Exactly(version(1))):
+                for erase in (False, True) if mark is not Mark.LIVE else ():
+                    key = f"{mark} under {condition} {erase}"
+                    marked = record(collection, key, 1, mark=mark)
+                    await write_all(adaptor, [marked])
+                    over = record(collection, key, 9, body=None)
+                    beside = record(collection, f"beside {key}", 9)
+                    outcomes = await adaptor.write_atomic(
+                        [Write(over, condition, Mark.LIVE, erase=erase), Write(beside, Absent())]
+                    )
+                    told = [outcome.applied for outcome in outcomes]
+                    expect_equal(told, [False, True], f"a write over {key}")
+                    expect_equal(outcomes[0].record, marked, "what refuses it")
+                    stand = list(await adaptor.read([marked.id, beside.id]))
+                    expect_equal(stand, [marked, None], "what stands then")
 
 
 @check(needs=("atomic_writes",))
