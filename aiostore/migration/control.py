@@ -31,6 +31,7 @@ class Control(msgspec.Struct, frozen=True, omit_defaults=True):
         pristine: no document has ever been handed off.
         born_in_target: documents may have been created in the target alone.
         returning: the generation in which documents were last handed back, or are being so.
+        deaths: how many processes died: what they had begun may have left the stores unequal.
         verified: the generation in which both stores were last proven equal.
         swept: the generation in which every document was last moved: to the target in the phase
             `handoff`, back in `dual-write`.
@@ -44,6 +45,7 @@ class Control(msgspec.Struct, frozen=True, omit_defaults=True):
     pristine: bool = True
     born_in_target: bool = False
     returning: int | None = None
+    deaths: int = 0
     verified: int | None = None
     swept: int | None = None
     paused: str | None = None

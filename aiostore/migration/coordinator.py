@@ -279,7 +279,9 @@ async def _bury(migration: MigrationAdaptor, one: Seen) -> None:
     """Forget a dead process; what it had begun may be unequal."""
     _logger.warning("%s is dead: it has not renewed its lease", one.member.process)
     await migration.members.bury(one)
-    await migration.control.change(lambda control: replace(control, verified=None))
+    await migration.control.change(
+        lambda control: replace(control, verified=None, deaths=control.deaths + 1)
+    )
 
 
 async def _remove_copies(migration: MigrationAdaptor) -> None:

@@ -127,7 +127,7 @@ async def verify(
         migration.repair.overflowed = False
 
     def verified(now: Control) -> Control:
-        same = now.generation == begun.generation
+        same = (now.generation, now.deaths) == (begun.generation, begun.deaths)
         return replace(now, verified=begun.generation if same and found.clean else None)
 
     await migration.control.change(verified)

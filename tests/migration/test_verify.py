@@ -418,3 +418,26 @@ async def test_repair_does_not_wait_for_ever() -> None:
         again = await repair(migration)
         assert again.unsettled == 0
         assert pair.equal()
+
+
+async def test_a_process_that_dies_meanwhile_makes_it_void() -> None:
+    """What that process had begun may have left a document unequal that was compared before."""
+    pair = Pair()
+    async with pair.store() as store:
+        migration = MigrationAdaptor.of(store)
+        await store.collection("c").put("k", {})
+
+        async def buried() -> None:
+            await migration.control.change(lambda now: replace(now, deaths=now.deaths + 1))
+
+        burials: list[asyncio.Task[None]] = []
+
+        def bury(_: Progress) -> None:
+            if not burials:
+                burials.append(asyncio.create_task(buried()))
+
+        assert (await verify(migration, report=bury)).clean
+        await burials[0]
+        assert not migration.control.latest.is_verified
+        assert (await verify(migration)).clean
+        assert migration.control.latest.is_verified
