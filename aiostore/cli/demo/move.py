@@ -31,6 +31,7 @@ PROCESSES = 2
 _CHUNK = 500
 _SHARE_ON_TARGET = 0.25
 _LEASE = timedelta(seconds=6)  # shorter than usual: a step is noticed within a third of it
+_GRACE = timedelta(seconds=10)  # likewise: no store of a demo takes so long over a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,9 @@ async def _move(settings: Settings, source: Place, target: Place, bars: Bars) ->
 
 def _migration(source: Place, target: Place) -> MigrationAdaptor:
     """What one process of the service runs on meanwhile."""
-    return MigrationAdaptor(source.connection(), target.connection(), name=MIGRATION, lease=_LEASE)
+    return MigrationAdaptor(
+        source.connection(), target.connection(), name=MIGRATION, lease=_LEASE, grace=_GRACE
+    )
 
 
 async def _fill(
