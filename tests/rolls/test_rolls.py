@@ -24,13 +24,15 @@ def stores(move: Move, tmp_path: Path) -> Iterator[tuple[Place, Place]]:
 
 
 ROLLS = int(os.environ.get("AIOSTORE_SOAK_ROLLS", "1"))
+# The way back and forward again begins with the way forward, and takes half as long as both.
+COURSES = WAYS if "AIOSTORE_SOAK_ROLLS" in os.environ else [WAYS[-1]]
 SEED = int(os.environ.get("AIOSTORE_SOAK_SEED", random.SystemRandom().getrandbits(32)))
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", range(ROLLS))
 @pytest.mark.parametrize("move", MOVES, ids=str)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", COURSES)
 async def test_a_service_is_moved_under_load(
     move: Move, way: str, number: int, stores: tuple[Place, Place], tmp_path: Path
 ) -> None:
