@@ -159,7 +159,7 @@ def _facts(result: Result) -> Table:
         )
     if outcome.complete:
         table.add_row(
-            "  handoff", f"{outcome.handed_off:,} documents, one by one: no request waited"
+            "  handoff", f"{outcome.handed_off:,} documents, one by one, while the clients went on"
         )
     table.add_row(
         "  steps",
