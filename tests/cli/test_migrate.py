@@ -85,7 +85,6 @@ def test_a_migration_and_its_way_back(move: Migration, call: Caller) -> None:
 
 
 COMMANDS = [
-    ["plan", "--measure"],
     ["status"],
     ["plan", "--measure"],
     ["start"],

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from faults import FaultyMemory, Pair, at_rest, take_for_verified
+from virtual_time import in_virtual_time
 
 from aiostore.errors import MigrationError, UnavailableError
 from aiostore.migration import (
@@ -226,6 +227,7 @@ async def test_the_operators_word_is_kept_in_the_control_document() -> None:
         assert (control.documents_per_second, control.bytes_per_second) == (None, None)
 
 
+@in_virtual_time
 async def test_how_far_the_work_is_is_seen_from_outside() -> None:
     """By whomever it is done: how much of how much, by collection, and how fast since last time."""
     pair = Pair()
@@ -235,6 +237,7 @@ async def test_how_far_the_work_is_is_seen_from_outside() -> None:
     migration = pair.migration()
     async with Store(migration):
         assert (await of(pair)).moving is None
+        await migration.control.limit(documents_per_second=5)
         seen: list[Status] = []
         tasks: list[asyncio.Task[None]] = []
 
@@ -258,7 +261,7 @@ async def test_how_far_the_work_is_is_seen_from_outside() -> None:
         ("b", 10, 10),
     ]
     under_way = [one.moving for one in seen if one.moving and not one.moving.finished]
-    assert any(0 < one.percent < 100 and one.rate for one in under_way)
+    assert any(0 < one.percent < 100 and one.rate and one.eta for one in under_way)
 
 
 async def test_the_work_of_each_phase_is_shown() -> None:
