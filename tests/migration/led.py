@@ -66,8 +66,8 @@ class Migration(Struct, frozen=True):
     folder: Path
     current: str
     target: str
-    lease: float = 1.0
-    grace: float = 0.5
+    lease: float = 5.0
+    grace: float = 1.0
 
     @property
     def mapping(self) -> dict[str, Any]:
