@@ -446,8 +446,17 @@ class MigrationAdaptor:
                     await self._dual.write(left, partial(_decide_unmoved, decide, left))
                 moved = [write for write in left if write.record.id not in outcomes]
                 if moved:
-                    decide(moved, await self._authority.write(moved))
+                    decide(moved, await self._write_moved(moved, phase))
             left = [write for write in left if write.record.id not in outcomes]
+
+    async def _write_moved(self, writes: Sequence[Write], phase: Phase) -> list[Outcome | None]:
+        """The target's outcomes; None where the current store has to be asked again."""
+        outcomes = await self._authority.write(writes)
+        pairs = zip(writes, outcomes, strict=True)
+        undecided = [write.record.id for write, outcome in pairs if outcome is None]
+        if undecided:
+            await self._atomic.restore(undecided, phase)
+        return outcomes
 
     async def _write_atomic(
         self, items: Sequence[Write | Check], answer: "asyncio.Future[Sequence[Outcome]]"

@@ -76,7 +76,7 @@ class AtomicWrite:
             case Phase.HANDOFF:
                 outcomes, strange = await self._write_moving(items)
                 while strange:
-                    await self._handoff.back(strange)
+                    await self.restore(strange, phase)
                     outcomes, strange = await self._write_moving(items)
                 answer(outcomes)
             case _:
@@ -107,7 +107,21 @@ class AtomicWrite:
             if await self._are_returning():
                 return None
             outcomes, strange = await self._write_moving(items, over_returning=False)
-        return None if strange else outcomes
+        if strange:
+            await self.restore(strange, Phase.DUAL_WRITE)
+            return None
+        return outcomes
+
+    async def restore(self, ids: Sequence[DocumentId], phase: Phase) -> None:
+        """See to it that one of the stores is the authority of these, if none is."""
+        if phase is Phase.HANDOFF:
+            await self._handoff.restore(ids)
+        elif await self._are_returning():
+            await self._handoff.back(ids, demoted=False)
+        else:
+            async with self._deferring():
+                if not await self._are_returning():
+                    await self._handoff.restore(ids)
 
     async def _decided_by_current(self, items: Items) -> Sequence[Outcome]:
         try:

@@ -25,7 +25,7 @@ class Authority:
         """Write where the current store has said that documents are moved.
 
         Returns:
-            The outcomes; None where the authority has gone back meanwhile, so that the write begins
+            The outcomes; None where the target is no authority (any more), so that the write begins
             again at the current store.
         """
         outcomes: dict[DocumentId, Outcome | None] = {}
@@ -90,17 +90,23 @@ class Authority:
             else:
                 late.append(id_)
         if late:  # the target was read before it was moved
-            found |= zip(late, await self._target.read(late), strict=True)
+            theirs = await self._target.read(late)
+            found |= {
+                id_: None if rows.is_lost(there) else there
+                for id_, there in zip(late, theirs, strict=True)
+            }
         return [rows.shown(found[id_]) for id_ in ids]
 
     async def read_moved(self, ids: Sequence[DocumentId]) -> list[Record | None]:
         """Where documents are written to both stores, and other processes hand them off already."""
         found: dict[DocumentId, Record | None] = {}
         left = list(ids)
+        lost: set[DocumentId] = set()  # as it was in the last round
         while left:
             ours = dict(zip(left, await self._current.read(left), strict=True))
             found |= {id_: here for id_, here in ours.items() if not rows.is_moved(here)}
-            left = [id_ for id_, here in ours.items() if rows.is_moved(here)]
+            found |= dict.fromkeys(lost.intersection(ours).difference(found))
+            left = [id_ for id_ in ours if id_ not in found]
             if left:
                 theirs = dict(zip(left, await self._target.read(left), strict=True))
                 there = {
@@ -109,6 +115,7 @@ class Authority:
                     if rows.is_authority(record) or rows.is_returning(record)
                 }
                 found |= there
+                lost = {id_ for id_, record in theirs.items() if rows.is_lost(record)}
                 left = [id_ for id_ in left if id_ not in there]  # they have come back meanwhile
         return [rows.shown(found[id_]) for id_ in ids]
 

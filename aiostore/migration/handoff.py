@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from aiostore.errors import CorruptRecordError
 from aiostore.migration import rows
 from aiostore.migration.legs import Leg
-from aiostore.protocols import DocumentId, Record, Write
+from aiostore.protocols import DocumentId, Mark, Record, Write
 
 Standing = Mapping[DocumentId, Record | None]
 
@@ -90,6 +90,7 @@ class Handoff:
             if not left:
                 break
             theirs = await _standing(self._target, left)
+            await self._restore(theirs, Mark.RETURNING)
             fenced = await self._fence(left, theirs)
             returns = [rows.returned(ours[id_], theirs[id_]) for id_ in fenced]
             await _applied(self._current, returns)
@@ -100,6 +101,24 @@ class Handoff:
             self._target,
             [rows.demoted(there) for there in _present(theirs) if not rows.is_copy(there)],
         )
+
+    async def restore(self, ids: Sequence[DocumentId]) -> None:
+        """Let the target be the authority again where it has lost a document that has moved.
+
+        Not while others hand documents back. What is on its way back since an earlier time comes
+        back.
+        """
+        theirs = await _standing(self._target, ids)
+        ours = await _standing(self._current, ids)
+        left = {id_: there for id_, there in theirs.items() if rows.is_moved(ours[id_])}
+        await self._restore(left, Mark.LIVE)
+        returning = [id_ for id_, there in left.items() if rows.is_returning(there)]
+        if returning:
+            await self.back(returning, demoted=False)
+
+    async def _restore(self, theirs: Standing, mark: Mark) -> None:
+        lost = [id_ for id_, there in theirs.items() if rows.is_lost(there)]
+        await _applied(self._target, [rows.restored(id_, theirs[id_], mark) for id_ in lost])
 
     async def _freeze(
         self, ids: Sequence[DocumentId], theirs: Standing, ours: Standing

@@ -78,10 +78,18 @@ def frozen(id_: DocumentId, target: Record | None, current: Record | None) -> Re
 
 
 def moved(id_: DocumentId, current: Record | None) -> Write:
-    """Mark exactly this record of the current store, or that nothing stands there, as moved."""
+    """Mark exactly this record of the current store, or that nothing stands there, as moved.
+
+    It does not expire any more: no engine may remove what tells where the authority is.
+    """
     if current is None:
         return Write(_nothing(id_, Mark.MOVED), Absent())
-    return in_place_of(current, replace(current, mark=Mark.MOVED))
+    return in_place_of(current, replace(current, mark=Mark.MOVED, expires_at=None))
+
+
+def restored(id_: DocumentId, target: Record | None, mark: Mark = Mark.LIVE) -> Write:
+    """An authority again that stands for nothing, in place of exactly what is none."""
+    return in_place_of(target, _nothing(id_, mark))
 
 
 def fenced(target: Record) -> Write:
@@ -129,6 +137,15 @@ def is_nothing(target: Record) -> bool:
 def is_copy(record: Record) -> bool:
     """Whether the target's record is a copy and nothing more."""
     return record.mark is Mark.MIRROR
+
+
+def is_lost(target: Record | None) -> bool:
+    """Whether the target has no authority, though the current store says so.
+
+    Its engine has removed a document that had expired; a write that was refused may have put a copy
+    in its place.
+    """
+    return target is None or target.mark is Mark.MIRROR
 
 
 def is_mirror_of(target: Record | None, current: Record | None) -> bool:
