@@ -99,6 +99,17 @@ async def finish(current: str, target: str) -> list[Progress]:
     return seen
 
 
+async def limit(current: str, target: str, *, documents_per_second: float) -> None:
+    """Let all workers together go no faster than this."""
+    store = await asyncio.to_thread(
+        aiostore.open_store, {"current": current, "target": target, "migration": "move"}
+    )
+    async with store:
+        await MigrationAdaptor.of(store).control.limit(
+            documents_per_second=documents_per_second, bytes_per_second=None
+        )
+
+
 @pytest.mark.parametrize("kind", ["file", "sqlite"])
 async def test_a_killed_worker_is_replaced(kind: str, current: str, tmp_path: Path) -> None:
     """Killed in the midst of it, with no time to tell; the next goes on where it had saved."""
@@ -118,6 +129,9 @@ async def test_a_killed_worker_is_replaced(kind: str, current: str, tmp_path: Pa
 async def test_processes_share_a_job(current: str, tmp_path: Path) -> None:
     """Two copy at the same time; one of them is killed, and the other copies what is left."""
     target = f"sqlite:///{tmp_path / 'new.db'}"
+    await limit(
+        current, target, documents_per_second=800
+    )  # so that none ends before all have begun
     with ExitStack() as running:
         workers = [running.enter_context(child(WORKER, current, target, 20, 6)) for _ in range(3)]
         await start(*workers)
