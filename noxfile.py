@@ -59,7 +59,13 @@ def soak(session: nox.Session) -> None:
     migrated there and back; `…_ROLLS` how often a service is moved, each way.
     """
     install(session, "test")
-    many = {"EXAMPLES": "2000", "SHARDS": "8", "HISTORIES": "1000", "DOCUMENTS": "100000"}
+    many = {
+        "EXAMPLES": "2000",
+        "SHARDS": "8",
+        "HISTORIES": "1000",
+        "DOCUMENTS": "100000",
+        "SIMULATIONS": "1000000",
+    }
     many |= {"ROLLS": "3"}
     env = {f"AIOSTORE_SOAK_{name}": number for name, number in many.items()}
     env |= {name: os.environ[name] for name in env if name in os.environ}
@@ -68,7 +74,12 @@ def soak(session: nox.Session) -> None:
         session.run(
             *("pytest", "-n", "2", "--dist", "worksteal", "-rP", "--show-capture=stdout"),
             *("--basetemp", f"{folder}/soak", "--durations=0", "--durations-min=1"),
-            *("tests/test_machine.py", "tests/soak_histories.py", "tests/soak_migration.py"),
+            *(
+                "tests/test_machine.py",
+                "tests/soak_histories.py",
+                "tests/soak_migration.py",
+                "tests/migration/test_simulation.py",
+            ),
             "tests/rolls/test_rolls.py",
             *session.posargs,
             env=env,

@@ -10,9 +10,9 @@ import pytest
 
 from aiostore.testing.simulation import plan_of, simulate
 
-HISTORIES = int(os.environ.get("AIOSTORE_SOAK_SIMULATIONS", "2000"))
+HISTORIES = int(os.environ.get("AIOSTORE_SOAK_SIMULATIONS", "20000"))
 FIRST = int(os.environ.get("AIOSTORE_SOAK_SEED", "0"))
-SHARDS = 20
+SHARDS = 40
 
 
 @pytest.mark.timeout(60 * 60 * 12)

@@ -46,7 +46,9 @@ class Weather(Struct, frozen=True, kw_only=True):
         losing: it takes effect, and its answer is lost.
         late: it fails, and takes effect after that.
         silent: a failure is noticed only when the driver gives up.
-        slow: it takes long, which is no failure.
+        slow: one way takes long, which is no failure.
+        sluggish: a write waits before it takes effect, which is none either.
+        longest: for at most so many seconds.
     """
 
     failing: float = 0.0
@@ -54,6 +56,8 @@ class Weather(Struct, frozen=True, kw_only=True):
     late: float = 0.0
     silent: float = 0.1
     slow: float = 0.05
+    sluggish: float = 0.0
+    longest: float = 0.32
 
     @property
     def calm(self) -> bool:
@@ -71,15 +75,20 @@ class Delays:
     def __init__(self, choices: random.Random) -> None:
         self.choices = choices
 
-    def way(self, weather: Weather) -> float:
-        """Seconds for one way."""
+    def way(self, weather: Weather, what: object) -> float:  # noqa: ARG002  # for those who choose
+        """Seconds for one way of a call about something."""
         drawn = self.choices.random()
         if drawn < weather.slow:
             return 0.02 + 0.15 * self.choices.random()
         return 0.0005 + 0.01 * drawn * drawn
 
-    def fate(self, weather: Weather) -> str:
-        """What happens to a call: `failing`, `losing`, `late`, or nothing."""
+    def wait(self, weather: Weather) -> float:
+        """Seconds for which a write waits."""
+        waits = self.choices.random() < weather.sluggish
+        return weather.longest * self.choices.random() if waits else 0.0
+
+    def fate(self, weather: Weather, what: object) -> str:  # noqa: ARG002  # likewise
+        """What happens to a call about something: `failing`, `losing`, `late`, or nothing."""
         if weather.calm:
             return ""
         drawn = self.choices.random()
@@ -256,8 +265,10 @@ class Wire:
         answer: asyncio.Future[R] = loop.create_future()
         call = _Request(self, operation, what, land, answer)
         call.sent()
-        fate = delays.fate(weather)
-        there = delays.way(weather)
+        fate = delays.fate(weather, what)
+        there = delays.way(weather, what)
+        if lasting and weather.sluggish:
+            there += delays.wait(weather)
         context = network.nobody
         if fate in ("", "losing"):
             loop.call_later(there, call.land, fate == "", lasting, context=context)
@@ -311,7 +322,7 @@ class _Request:
         result = self._land()
         network.trace.landed(self._number, result)
         if answered:
-            back = network.delays.way(network.weather[self._wire.name])
+            back = network.delays.way(network.weather[self._wire.name], self._what)
             network.loop.call_later(back, self._tell, result, context=network.nobody)
 
     def fail(self, fate: str) -> None:

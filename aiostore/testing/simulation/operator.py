@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from aiostore.errors import MigrationError, StoreError
 from aiostore.migration import (
@@ -16,12 +17,14 @@ from aiostore.migration import (
     hand_off,
     verify,
 )
+from aiostore.protocols import DocumentId
 from aiostore.testing.simulation.scenarios import Plan
-from aiostore.testing.simulation.service import Member, Service
+from aiostore.testing.simulation.service import COLLECTION, Member, Service
 from aiostore.testing.simulation.trace import Trace
 
 _MOST_ATTEMPTS = 200
 _PAUSES = (0.0, 0.01, 0.1)
+_MOMENTS = (0.0, 0.003, 0.02, 0.05, 0.1, 0.2)
 
 Work = Callable[[MigrationAdaptor], Awaitable[object]]
 
@@ -39,7 +42,7 @@ class Operator:
     """
 
     def __init__(self, plan: Plan, choices: random.Random, service: Service, trace: Trace) -> None:
-        self.copied = False
+        self.copied = plan.copied
         self.ended = False
         self._plan = plan
         self._choices = choices
@@ -53,19 +56,14 @@ class Operator:
         for clients in plan.clients:
             await self._join(clients)
         pulse()
+        if plan.mending:
+            await self._do("mend", plan.mending, self._mend)
         if plan.copying:
             await self._do("backfill", plan.copying, lambda one: backfill(one, chunk=2))
             self.copied = True
-            pulse()
-            if self._choices.random() < 0.4:
-                await self._do("verify", 1, lambda one: verify(one, repair=True))
-        for phase in plan.path:
-            pulse()
-            await self._do(f"go to {phase.value}", plan.rivals, lambda one: self._go(one, phase))  # noqa: B023  # at once
-            pulse()
-            if phase is plan.path[-1] or self._choices.random() < 0.7:
-                await self._do("sweep", plan.sweeping, _sweep)
-                pulse()
+            if plan.verifying:
+                await self._do("verify", plan.verifying, lambda one: verify(one, repair=True))
+        await asyncio.gather(self._walk(), *(self._join_later() for _ in range(plan.joining)))
         await asyncio.sleep(0.1)
         last = plan.path[-1] if plan.path else Phase.DUAL_WRITE
         if last in (Phase.TARGET, Phase.CURRENT) and plan.ending:
@@ -73,6 +71,18 @@ class Operator:
             self.ended = True
             pulse()
             await asyncio.sleep(0.1)
+
+    async def _walk(self) -> None:
+        """From phase to phase."""
+        plan = self._plan
+        for phase in plan.path:
+            await self._do(f"go to {phase.value}", plan.rivals, partial(self._go, phase))
+            if phase is plan.path[-1] or self._choices.random() < 0.7:
+                await self._do("sweep", plan.sweeping, _sweep)
+
+    async def _join_later(self) -> None:
+        await asyncio.sleep(self._choices.random())
+        await self._join(1)
 
     async def replace_the_dead(self) -> None:
         """Start a process for each that has died."""
@@ -96,7 +106,7 @@ class Operator:
         await member.store.open()
         self._service.admit(member, clients)
 
-    async def _go(self, migration: MigrationAdaptor, phase: Phase) -> None:
+    async def _go(self, phase: Phase, migration: MigrationAdaptor) -> None:
         """Take the step, and before it what has to be done."""
         control = await migration.control.read()
         if control.phase is not phase and not control.phase.is_beside(phase):
@@ -108,8 +118,16 @@ class Operator:
             await _sweep(migration)
             await advance(migration, phase, force=True)
 
+    async def _mend(self, migration: MigrationAdaptor) -> None:
+        """Look for differences at some moments, as a repair may at any."""
+        for _ in range(3):
+            await asyncio.sleep(self._choices.choice(_MOMENTS))
+            await migration.repair.mend([DocumentId(COLLECTION, key) for key in self._plan.keys])
+
     async def _do(self, name: str, many: int, work: Work) -> None:
         """Have so many processes do something at once, each until it has done it."""
+        for moment in self._choices.sample(_MOMENTS, 2):
+            asyncio.get_running_loop().call_later(moment, self._service.pulse)
         await asyncio.gather(*(self._until_done(name, work) for _ in range(many)))
 
     async def _until_done(self, name: str, work: Work) -> None:

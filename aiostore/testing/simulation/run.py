@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.migration import MigrationAdaptor, Phase, rows, verify
@@ -42,9 +43,23 @@ class Verdict(Struct, frozen=True):
     steps: int
 
 
-def simulate(plan: Plan, seed: int, *, traced: bool = False) -> Verdict:
-    """One run of a plan; the seed fixes everything in it."""
-    run = _Run(plan, random.Random(f"{seed}/run"), traced=traced)  # noqa: S311  # no secret
+def simulate(
+    plan: Plan,
+    seed: int,
+    *,
+    traced: bool = False,
+    delays: Callable[[random.Random], Delays] = Delays,
+) -> Verdict:
+    """One run of a plan; the seed fixes everything in it.
+
+    Args:
+        plan: what is simulated.
+        seed: any number.
+        traced: whether the lines of what happens are wanted.
+        delays: makes the chances of the network.
+    """
+    choices = random.Random(f"{seed}/run")  # noqa: S311  # no secret
+    run = _Run(plan, choices, delays(choices), traced=traced)
     ear = _Ear(run.trace)
     state = random.getstate()
     random.seed(f"{seed}")  # the library draws its jitter from the module's own
@@ -71,7 +86,7 @@ class _Ear(logging.Handler):
 
 
 class _Run:
-    def __init__(self, plan: Plan, choices: random.Random, *, traced: bool) -> None:
+    def __init__(self, plan: Plan, choices: random.Random, delays: Delays, *, traced: bool) -> None:
         self._plan = plan
         self._choices = choices
         self._loop = SimulatedLoop(self._choose if plan.shuffling else None)
@@ -83,7 +98,7 @@ class _Run:
         self._network = Network(
             self._loop,
             self._stores,
-            Delays(choices),
+            delays,
             self.trace,
             landed=self._ledger.landed,
             purged=self._ledger.purged,
@@ -146,13 +161,16 @@ class _Run:
             for number, what in enumerate(start):
                 if what == "nothing":
                     continue
-                body = None if what == "deleted" else f'{{"by":"start {key}{number}"}}'
+                body = None if what in ("deleted", "erased") else f'{{"by":"start {key}{number}"}}'
                 record = Record(DocumentId(COLLECTION, key), body, clock.next(), EPOCH, EPOCH)
                 if what != "stray":
                     await self._put(current, record)
                     self._history.tell("start", key, *_as_asked(record))
-                if what in ("both", "stray"):
+                if what in ("both", "erased", "stray"):
                     await self._put(target, rows.mirror(record))
+                if what == "spoiled":
+                    other = replace(record, body='{"by":"nobody"}')
+                    await target.write([Write(rows.mirror(other), Newer())])
 
     async def _put(self, store: MemoryAdaptor, record: Record) -> None:
         writes = [Write(record, Newer())]

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from aiostore.migration import Phase
 from aiostore.testing.simulation.network import Weather
@@ -23,6 +24,7 @@ _THERE_AND_BACK = (*_HALF_WAY, *_FORWARD)
 _PATHS = ((), _FORWARD, _FORWARD, _BACK, _TO_THE_START, _HALF_WAY)
 
 _BAD = Weather(failing=0.02, losing=0.02, late=0.02)
+_SLOW = Weather(slow=0.3)
 _FROZEN = (0.5, 2.0, 4.0, 6.0, 9.0)
 
 _STARTS = (
@@ -31,12 +33,13 @@ _STARTS = (
     ("both",),
     ("both", "put"),
     ("both", "put", "deleted"),
+    ("both", "erased"),
     ("put", "deleted"),
     ("stray", "put"),
     ("stray",),
 )
 """What is there of a document: put into the current store, as a stray into the
-target alone, or into both."""
+target alone, or into both; deleted in the current store, or in both; spoiled in the target."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -51,13 +54,16 @@ class Plan(Struct, frozen=True, kw_only=True):
         bursts: how often each asks after each step; one of these.
         cancelling: with what probability a caller is cancelled.
         path: the phases that the operator leads to.
-        copying: how many processes copy and verify, before the first step.
+        copying: how many processes copy, before the first step.
+        verifying: how many verify and repair after that.
+        mending: how many repair the documents while they are written for the first time.
         sweeping: how many processes sweep at once.
         current: what goes wrong on the way to the current store.
         target: likewise.
         fates: for each process after how many calls it is struck (0 for never), and for how many
             seconds it is frozen then; 0 for being killed.
         rivals: how many lead at once.
+        joining: how many processes are started while steps are taken.
         ending: whether the migration is ended: completed, or aborted.
         skews: microseconds that clocks may be wrong by.
         shuffling: with what probability something else runs than what was ready first.
@@ -72,19 +78,27 @@ class Plan(Struct, frozen=True, kw_only=True):
     cancelling: float = 0.0
     path: Sequence[Phase] = ()
     copying: int = 1
+    verifying: int = 0
+    mending: int = 0
     sweeping: int = 1
     current: Weather = Weather()
     target: Weather = Weather()
     fates: Sequence[tuple[int, float]] = ()
     rivals: int = 1
+    joining: int = 0
     ending: bool = False
     skews: Sequence[int] = (0, 0, -3_000_000, 5_000_000)
     shuffling: float = 0.0
 
     @property
+    def copied(self) -> bool:
+        """Whether the target has everything from the beginning."""
+        return all(start[-1] in ("both", "erased", "nothing") for start in self.starts)
+
+    @property
     def troubled(self) -> bool:
         """Whether anything may go wrong between the stores, or has gone wrong before."""
-        strays = any("stray" in start for start in self.starts)
+        strays = any({"stray", "spoiled"} & set(start) for start in self.starts)
         return not (self.current.calm and self.target.calm) or bool(self.fates) or strays
 
 
@@ -169,14 +183,93 @@ def _drawn(
         cancelling=choices.choice((0.0, 0.0, 0.1)),
         path=path,
         copying=choices.choice((0, 1, 1, 1, 2)),
+        verifying=choices.choice((0, 0, 1)),
         sweeping=choices.choice((1, 1, 2)),
         current=weathers[0],
         target=weathers[1],
         fates=fates,
         rivals=rivals,
+        joining=choices.choice((0, 0, 0, 1)),
         ending=choices.random() < 0.5,
         shuffling=choices.choice((0.0, 0.2)),
     )
+
+
+def _contended(choices: random.Random) -> Plan:
+    """One document, copied already, and a few writes of it at the same time; nothing fails."""
+    start = choices.choice((("both",), ("both", "erased"), ("nothing",), ("put", "deleted")))
+    waits = Weather(slow=0.0, sluggish=choices.choice((0.2, 0.5)))
+    plan = _drawn(choices, "contended", (), bursts=(1, 1, 1, 2), weathers=(waits, waits))
+    return replace(
+        plan,
+        keys=("a",),
+        starts=(start,),
+        verbs=("create", "put", "replace", "replace", "update", "delete"),
+        clients=(1, 1, choices.choice((1, 2))),
+        cancelling=0.0,
+        skews=(0, -3_000_000, 5_000_000),
+        copying=int(start == ("put", "deleted")),
+        verifying=0,
+    )
+
+
+def _repaired(choices: random.Random) -> Plan:
+    """Likewise, and repairs come in between."""
+    plan = replace(_contended(choices), scenario="repaired", mending=2)
+    return replace(plan, current=Weather(slow=0.0, sluggish=0.6), target=Weather(slow=0.0))
+
+
+def _sparse(choices: random.Random) -> Plan:
+    """Many documents that are not there yet."""
+    path = choices.choice((_FORWARD, _BACK, _THERE_AND_BACK))
+    plan = _drawn(choices, "sparse", path, bursts=(1, 2, 2, 3))
+    verbs = ("get", "get", "get", "get", "create", "create", "put", "delete")
+    starts = [choices.choice((("nothing",), ("nothing",), ("put",))) for _ in range(6)]
+    return replace(plan, keys=tuple("abcdef"), starts=starts, verbs=verbs)
+
+
+def _spoiled(choices: random.Random) -> Plan:
+    """The target holds something else under the very version."""
+    plan = _drawn(choices, "spoiled", choices.choice((_FORWARD, _BACK)))
+    return replace(plan, starts=[("spoiled",) for _ in plan.keys])
+
+
+def _retreat(choices: random.Random) -> Plan:
+    """Half way there and all the way back, while calls fail."""
+    path = choices.choice(((*_HALF_WAY, Phase.CURRENT), (Phase.CURRENT,), _HALF_WAY))
+    weathers = choices.choice(((_BAD, _BAD), (Weather(), _BAD), (_BAD, Weather())))
+    return replace(_drawn(choices, "retreat", path, weathers=weathers), ending=True)
+
+
+def _swift(choices: random.Random) -> Plan:
+    """Steps that follow one another fast, while processes join and writes take long."""
+    path = choices.choice((_FORWARD, _BACK, _THERE_AND_BACK))
+    here = Weather(slow=0.05, sluggish=0.3, longest=1.2)
+    plan = _drawn(choices, "swift", path, bursts=(1, 2, 2), weathers=(here, Weather()))
+    return replace(
+        plan,
+        clients=choices.choice(((2,), (2,), (1, 1))),
+        keys=tuple("abcdef"),
+        starts=[choices.choice((("nothing",), ("nothing",), ("put",))) for _ in range(6)],
+        copying=0,
+        joining=choices.choice((0, 1, 2)),
+    )
+
+
+def _returning(choices: random.Random) -> Plan:
+    """Many reads, while documents are handed back and answers take long."""
+    here = Weather(slow=0.3, sluggish=0.3)
+    plan = _drawn(choices, "returning", _HALF_WAY, bursts=(2, 3), weathers=(here, here))
+    verbs = ("get", "get", "get", "put", "update", "replace")
+    return replace(plan, clients=(2, 2), keys=("a",), starts=(("both",),), verbs=verbs, copying=0)
+
+
+def _slow(choices: random.Random) -> Plan:
+    """Some calls take longer than a step."""
+    path = choices.choice((_FORWARD, _BACK, _HALF_WAY, _THERE_AND_BACK))
+    here = Weather(slow=choices.choice((0.05, 0.3)), sluggish=0.3, longest=1.2)
+    there = Weather(slow=choices.choice((0.05, 0.3)))
+    return _drawn(choices, "slow", path, weathers=(here, there))
 
 
 SCENARIOS: dict[str, Draw] = {
@@ -187,6 +280,14 @@ SCENARIOS: dict[str, Draw] = {
     "deadly": _deadly,
     "frozen": _frozen,
     "rivals": _rivals,
+    "contended": _contended,
+    "repaired": _repaired,
+    "sparse": _sparse,
+    "spoiled": _spoiled,
+    "retreat": _retreat,
+    "slow": _slow,
+    "swift": _swift,
+    "returning": _returning,
 }
 """The kinds of runs, by name."""
 
