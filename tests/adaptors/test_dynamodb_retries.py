@@ -63,6 +63,12 @@ class Waits:
     def monotonic(self) -> float:
         return self._now
 
+    def get_running_loop(self) -> "Waits":
+        return self
+
+    def time(self) -> float:
+        return self._now
+
     def uniform(self, least: float, most: float) -> float:
         assert least == 0  # full jitter
         self.longest.append(most)
@@ -79,7 +85,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     waits = Waits()
     for name in ("asyncio", "random", "time"):
         monkeypatch.setattr(_connections, name, waits)
-    monkeypatch.setattr(sending, "time", waits)
+    monkeypatch.setattr(sending, "asyncio", waits)
     return waits
 
 
