@@ -7,7 +7,7 @@ indexes (`aiostore.indexing`).
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from enum import Enum, auto
 from functools import partial
@@ -54,6 +54,40 @@ class _State(Enum):
     CLOSED = auto()
 
 
+class _UnderWay:
+    """The operations that are under way: `with` it one is, and its errors get the store's name.
+
+    Args:
+        check_open: raises if nothing may begin.
+        name: gives an error the store's name.
+    """
+
+    # Not a generator's, for every operation goes through it.
+
+    def __init__(self, check_open: Callable[[], None], name: Callable[[StoreError], None]) -> None:
+        self._check_open = check_open
+        self._name = name
+        self._number = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __enter__(self) -> None:
+        self._check_open()
+        self._number += 1
+        self._idle.clear()
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, StoreError):
+            self._name(error)
+        self._number -= 1
+        if not self._number:
+            self._idle.set()
+
+    async def end(self) -> None:
+        """Wait until none is."""
+        await self._idle.wait()
+
+
 class Channel:
     """Operations on an adaptor, while the store is open and on its event loop.
 
@@ -78,9 +112,7 @@ class Channel:
         self._state = _State.NEW
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._under_way = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._under_way = _UnderWay(self.check_open, self._name)
 
     def check_open(self) -> None:
         """Nothing, if the store is open and this is its event loop."""
@@ -128,7 +160,7 @@ class Channel:
         """The records at `ids`, which may be any number of distinct ones; see `Adaptor.read`."""
         records: list[Record | None] = []
         reads = self._reads if consistent else self._older_reads
-        with self._operation():
+        with self._under_way:
             for record in await reads.run(ids, ids):
                 if isinstance(record, Exception):
                     raise record
@@ -146,7 +178,7 @@ class Channel:
     async def write_many(self, writes: Sequence[Write]) -> list[Outcome | StoreError]:
         """The outcome of each of `writes`, any number of them on distinct ids, or its error."""
         answers: list[Outcome | StoreError] = []
-        with self._operation():
+        with self._under_way:
             ids = [write.record.id for write in writes]
             for answer in await self._writes.run(ids, writes):
                 if isinstance(answer, StoreError):
@@ -161,7 +193,7 @@ class Channel:
 
     async def write_atomic(self, items: Sequence[Write | Check]) -> list[Outcome]:
         """The outcomes of an atomic write, at most `max_atomic` items on distinct ids."""
-        with self._operation():
+        with self._under_way:
             outcomes = await self._sender.write_atomic(items)
             for outcome in outcomes:
                 if not outcome.applied:  # of the others nobody knows what they tell
@@ -172,7 +204,7 @@ class Channel:
         """The adaptor's chunks; the store may be closed between two of them."""
         async with aclosing(self._sender.scan(request)) as chunks:
             while True:
-                with self._operation():
+                with self._under_way:
                     chunk = await anext(chunks, None)
                     for record in chunk or ():
                         _check_mark(record)
@@ -182,12 +214,12 @@ class Channel:
 
     async def collections(self) -> Sequence[str]:
         """The adaptor's collections."""
-        with self._operation():
+        with self._under_way:
             return await self._sender.collections()
 
     async def count(self, collection: str, alive_at: int) -> int:
         """How many documents a collection holds."""
-        with self._operation():
+        with self._under_way:
             return await self._sender.count(collection, alive_at)
 
     async def purge(self, request: Purge) -> int:
@@ -196,12 +228,12 @@ class Channel:
         Not before the claim has been looked at again: what a migration keeps is no rubbish.
         """
         await self.check_claim()
-        with self._operation():
+        with self._under_way:
             return await self._sender.purge(request)
 
     async def check_claim(self) -> None:
         """Nothing, unless a migration keeps plain stores out of this one: a `MigrationError`."""
-        with self._operation():
+        with self._under_way:
             # Not in a batch: a wrapper answers this read by itself.
             [record] = await self._sender.patiently(partial(self.adaptor.read, [CONTROL_ID]))
             if record is None or record.body is None:
@@ -222,22 +254,9 @@ class Channel:
 
     async def ensure_indexes(self, collection: str, paths: Sequence[Path]) -> None:
         """Wait until indexes are made, where there are any."""
-        with self._operation():
+        with self._under_way:
             if self.adaptor.capabilities.indexes:
                 await self._indexer.ensure(collection, paths)
-
-    @contextmanager
-    def _operation(self) -> Iterator[None]:
-        self.check_open()
-        self._under_way += 1
-        self._idle.clear()
-        try:
-            with self._named():
-                yield
-        finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -264,7 +283,7 @@ class Channel:
             await self._sender.index(collection, path)
 
     async def _close(self) -> None:
-        await self._idle.wait()
+        await self._under_way.end()
         await self._indexer.aclose()
         await self._reads.drain()
         await self._older_reads.drain()

@@ -1,7 +1,5 @@
 """Documents as users hold them, and the way between them and records."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
@@ -62,6 +60,25 @@ class Page(Generic[T]):
 
     documents: list[Document[T]]
     next_cursor: str | None
+
+
+class _Located:
+    # Not a generator's, for every document goes through it.
+
+    __slots__ = ("_place",)
+
+    def __init__(self, *place: str) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, StoreError):
+            store, collection, key = self._place
+            error.store = error.store or store
+            error.collection = error.collection or collection
+            error.key = error.key or key
 
 
 class Mapper(Generic[T]):
@@ -208,16 +225,9 @@ class Mapper(Generic[T]):
         """The place of a document, as errors are told it."""
         return {"store": self.store, "collection": self.collection, "key": key}
 
-    @contextmanager
-    def located(self, key: str) -> Iterator[None]:
-        """Tell errors where they happened, as far as they do not know it."""
-        try:
-            yield
-        except StoreError as error:
-            error.store = error.store or self.store
-            error.collection = error.collection or self.collection
-            error.key = error.key or key
-            raise
+    def located(self, key: str) -> "_Located":
+        """`with` it, errors are told where they happened, as far as they do not know it."""
+        return _Located(self.store, self.collection, key)
 
     def _held(self, record: Record | None) -> Document[T] | None:
         """The document that a record holds, whether or not it has expired."""

@@ -15,6 +15,7 @@ Checked by `Store` before anything is sent, the same for memory as for any engin
 """
 
 import re
+from collections.abc import Iterable
 from math import isfinite
 from typing import Any
 
@@ -113,7 +114,9 @@ def check_value(value: object, limits: Limits, arrays: Arrays = list) -> None:
     if not isinstance(value, dict):
         raise InvalidValueError(f"a document is a JSON object, not {type(value).__name__}")
     try:
-        _check_node(value, limits.nesting, 1, (), arrays)
+        _check_node(value, 1, limits.nesting, (dict, arrays))
+    except _Fault as fault:
+        raise InvalidValueError(str(fault)) from None
     except RecursionError as error:
         raise InvalidValueError("the document is nested too deep, or holds itself") from error
 
@@ -145,31 +148,67 @@ def check_body(body: str, limits: Limits) -> None:
             )
 
 
-def _check_node(
-    node: Any, nesting: int | None, depth: int, path: tuple[str | int, ...], arrays: Arrays
-) -> None:
-    if isinstance(node, (dict, arrays)):
-        if nesting is not None and depth > nesting:
-            raise _invalid(path, f"nested deeper than {nesting} levels: flatten it")
-        if isinstance(node, dict):
-            for name, item in node.items():
-                _check_name(name, path)
-                _check_node(item, nesting, depth + 1, (*path, name), arrays)
-        else:
-            for index, item in enumerate(node):
-                _check_node(item, nesting, depth + 1, (*path, index), arrays)
+class _Fault(Exception):  # noqa: N818  # never seen outside
+    """What is wrong with a node; the way to it is found while it is raised."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.steps: list[str] = []
+
+    def __str__(self) -> str:
+        return f"at ${''.join(reversed(self.steps)):.200}: {self.what}"
+
+
+def _check_node(node: Any, depth: int, most: int | None, containers: Any) -> None:
+    """Raise the `_Fault` of an object or array, if it has one."""
+    # Every document that is written goes through here: a text, a number or a name that is in order
+    # costs no call, and nothing keeps account of the way.
+    if most is not None and depth > most:
+        raise _Fault(f"nested deeper than {most} levels: flatten it")
+    if isinstance(node, dict):
+        for name in node:
+            if type(name) is not str or not name.isascii() or "\0" in name:
+                _check_name(name)
+        _check_items(node.items(), depth + 1, most, containers)
     else:
-        fault = _fault_of_leaf(node)
-        if fault is not None:
-            raise _invalid(path, fault)
+        _check_items(enumerate(node), depth + 1, most, containers)
 
 
-def _check_name(name: object, path: tuple[str | int, ...]) -> None:
+def _check_items(
+    items: Iterable[tuple[object, Any]], depth: int, most: int | None, containers: Any
+) -> None:
+    step: object = None
+    try:
+        for step, item in items:  # noqa: B007  # the handler reads it
+            kind = type(item)
+            if kind is str:
+                if item.isascii() and "\0" not in item:
+                    continue
+            elif kind is int:
+                if _SMALLEST_INTEGER <= item <= _LARGEST_INTEGER:
+                    continue
+            elif isinstance(item, containers):
+                _check_node(item, depth, most, containers)
+                continue
+            _check_leaf(item)
+    except _Fault as fault:
+        fault.steps.append(f"[{step}]" if type(step) is int else f".{step}")
+        raise
+
+
+def _check_leaf(node: object) -> None:
+    fault = _fault_of_leaf(node)
+    if fault is not None:
+        raise _Fault(fault)
+
+
+def _check_name(name: object) -> None:
     if type(name) is not str:
-        raise _invalid(path, f"the name {name!r:.80} is a {type(name).__name__}, not a str")
+        raise _Fault(f"the name {name!r:.80} is a {type(name).__name__}, not a str")
     fault = _fault_of_text(name)
     if fault is not None:
-        raise _invalid(path, f"the name {name!r:.80} {fault}")
+        raise _Fault(f"the name {name!r:.80} {fault}")
 
 
 def _fault_of_leaf(node: Any) -> str | None:
@@ -199,8 +238,3 @@ def _fault_of_text(text: str) -> str | None:
         except UnicodeEncodeError:
             return "holds a lone surrogate, which UTF-8 cannot encode"
     return None
-
-
-def _invalid(path: tuple[str | int, ...], fault: str) -> InvalidValueError:
-    steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    return InvalidValueError(f"at ${steps:.200}: {fault}")

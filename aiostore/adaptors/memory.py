@@ -43,6 +43,9 @@ _CAPABILITIES = Capabilities(
     orders=True,
 )
 
+_NOTHING: SortedDict[str, Record] = SortedDict()
+"""A collection that is not there; never written."""
+
 
 class MemoryAdaptor:
     """The reference: the contract with no engine under it."""
@@ -91,7 +94,7 @@ class MemoryAdaptor:
         return outcomes
 
     async def scan(self, request: Scan, /) -> AsyncGenerator[Sequence[Record], None]:
-        records = self._collections.get(request.collection, SortedDict())
+        records = self._collections.get(request.collection, _NOTHING)
         start, inclusive = request.prefix, True
         if request.start_after is not None and request.start_after >= start:
             start, inclusive = request.start_after, False
@@ -117,7 +120,7 @@ class MemoryAdaptor:
         raise UnsupportedError("this store has no indexes", store=self.name, collection=collection)
 
     async def count(self, collection: str, /, *, alive_at: int | None = None) -> int:
-        records = self._collections.get(collection, SortedDict())
+        records = self._collections.get(collection, _NOTHING)
         if alive_at is None:
             return len(records)
         return sum(is_alive(record, alive_at) for record in records.values())
@@ -126,7 +129,7 @@ class MemoryAdaptor:
         return [name for name, records in self._collections.items() if records]
 
     async def purge(self, request: Purge, /) -> int:
-        records = self._collections.get(request.collection, SortedDict())
+        records = self._collections.get(request.collection, _NOTHING)
         doomed = [record.id.key for record in records.values() if is_doomed(record, request)]
         for key in doomed:
             del records[key]
@@ -140,7 +143,9 @@ class MemoryAdaptor:
         if not outcome.applied:
             return
         id_ = write.record.id
-        records = self._collections.setdefault(id_.collection, SortedDict())
+        records = self._collections.get(id_.collection)
+        if records is None:
+            records = self._collections[id_.collection] = SortedDict()
         if outcome.record is None:
             records.pop(id_.key, None)
         else:
