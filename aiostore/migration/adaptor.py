@@ -173,6 +173,7 @@ class MigrationAdaptor:
             self.handoff,
             repair=self.repair,
             are_returning=self._are_returning,
+            returning=self.presence.returning,
             deferring=self.presence.deferring,
         )
         self._authority = Authority(self._current, self._target)

@@ -36,6 +36,7 @@ class AtomicWrite:
         repair: takes care of what is in doubt.
         are_returning: tells, from the stores, whether documents are being handed back, since every
             process has come back to `dual-write`.
+        returning: keeps the next step from being taken, and tells it once more.
         deferring: keeps that from being begun.
     """
 
@@ -48,6 +49,7 @@ class AtomicWrite:
         *,
         repair: Repair,
         are_returning: Callable[[], Awaitable[bool]],
+        returning: Callable[[], AbstractAsyncContextManager[bool]],
         deferring: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
         self._current = current
@@ -56,6 +58,7 @@ class AtomicWrite:
         self._repair = repair
         self._handoff = handoff
         self._are_returning = are_returning
+        self._returning = returning
         self._deferring = deferring
 
     async def write(self, items: Items, phase: Phase, answer: Answer) -> None:
@@ -88,9 +91,9 @@ class AtomicWrite:
             moved = _refused(items, outcomes, rows.is_moved)
             if not moved:
                 break
-            if await self._are_returning():
-                await self._handoff.back(moved, demoted=False)
-            elif (decided := await self._write_to_target(items)) is not None:
+            if await self._come_back(moved):
+                continue
+            if (decided := await self._write_to_target(items)) is not None:
                 answer(decided)
                 return
         answer(outcomes)
@@ -116,12 +119,19 @@ class AtomicWrite:
         """See to it that one of the stores is the authority of these, if none is."""
         if phase is Phase.HANDOFF:
             await self._handoff.restore(ids)
-        elif await self._are_returning():
-            await self._handoff.back(ids, demoted=False)
-        else:
+        elif not await self._come_back(ids):
             async with self._deferring():
                 if not await self._are_returning():
                     await self._handoff.restore(ids)
+
+    async def _come_back(self, ids: Sequence[DocumentId]) -> bool:
+        """Hand these back, if documents are handed back now."""
+        if not await self._are_returning():
+            return False
+        async with self._returning() as they_are:
+            if they_are:
+                await self._handoff.back(ids, demoted=False)
+            return they_are
 
     async def _decided_by_current(self, items: Items) -> Sequence[Outcome]:
         try:

@@ -37,8 +37,6 @@ class Authority:
                 id_ = write.record.id
                 if record is None or not rows.is_authority(record):
                     outcomes[id_] = None
-                    if record is not None and rows.is_returning(record):
-                        await self._help_back(record)
                     continue
                 standing_there = None if rows.is_unborn(record) else record
                 outcome = decide(rows.for_authority(write), standing_there)
@@ -101,22 +99,20 @@ class Authority:
         """Where documents are written to both stores, and other processes hand them off already."""
         found: dict[DocumentId, Record | None] = {}
         left = list(ids)
-        lost: set[DocumentId] = set()  # as it was in the last round
+        lost: set[DocumentId] = set()
         while left:
             ours = dict(zip(left, await self._current.read(left), strict=True))
             found |= {id_: here for id_, here in ours.items() if not rows.is_moved(here)}
-            found |= dict.fromkeys(lost.intersection(ours).difference(found))
-            left = [id_ for id_ in ours if id_ not in found]
+            left = [id_ for id_ in left if id_ not in found]
             if left:
                 theirs = dict(zip(left, await self._target.read(left), strict=True))
-                there = {
-                    id_: record
-                    for id_, record in theirs.items()
-                    if rows.is_authority(record) or rows.is_returning(record)
-                }
-                found |= there
-                lost = {id_ for id_, record in theirs.items() if rows.is_lost(record)}
-                left = [id_ for id_ in left if id_ not in there]  # they have come back meanwhile
+                missing = {id_ for id_, there in theirs.items() if rows.is_lost(there)}
+                found |= {id_: there for id_, there in theirs.items() if id_ not in missing}
+                # Once says nothing: it may have come back, and by now have gone again. Twice it
+                # cannot have, for the second step after that waits for the end of this read.
+                found |= dict.fromkeys(missing & lost)
+                lost = missing
+                left = [id_ for id_ in left if id_ not in found]
         return [rows.shown(found[id_]) for id_ in ids]
 
     async def read_alone(self, ids: Sequence[DocumentId]) -> list[Record | None]:
@@ -125,9 +121,3 @@ class Authority:
             rows.shown(record) if rows.is_authority(record) else None
             for record in await self._target.read(ids)
         ]
-
-    async def _help_back(self, there: Record) -> None:
-        """Do the step that makes the current store the authority again."""
-        [here] = await self._current.read([there.id])
-        if rows.is_moved(here):
-            await self._current.write([rows.returned(here, there)])

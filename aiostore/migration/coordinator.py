@@ -87,6 +87,7 @@ async def advance(
         await migration.claims.check_open()
         await await_members(migration, control, tell=tell)
         if to is Phase.HANDOFF and control.phase is Phase.DUAL_WRITE:
+            await _end_returning(migration, control, tell)
             await _hear_from_unwell(migration, control, tell)
             if not force:
                 await _check_equal(migration)
@@ -199,6 +200,23 @@ def doubts_about(control: Control, suspects: Mapping[str, int]) -> str | None:
     )
 
 
+async def _end_returning(migration: MigrationAdaptor, control: Control, tell: Tell) -> None:
+    """Nothing is handed back any more: it could undo what is handed off from the next step on.
+
+    A hand-off can make both records of a document what they were before it came back, so whoever is
+    still at that, were it for the second time, cannot tell.
+    """
+    if control.is_returning:
+        await migration.control.change(lambda now: _not_returning(migration, control, now))
+        await _wait_for(migration, control, lambda one: one.member.returning, tell)
+
+
+def _not_returning(migration: MigrationAdaptor, known: Control, now: Control) -> Control:
+    if now.generation != known.generation:
+        raise _other_step(migration, now)
+    return replace(now, returning=None)
+
+
 async def _hear_from_unwell(migration: MigrationAdaptor, control: Control, tell: Tell) -> None:
     """Wait until each process that is not ready for the hand-off has said so again, or is dead."""
     first: dict[str, str] = {}
@@ -239,16 +257,20 @@ def _stepped(migration: MigrationAdaptor, known: Control, now: Control, to: Phas
     if now.phase is to and now.generation == known.generation + 1:
         return now  # somebody else's, or an attempt of ours whose answer was lost
     if now.generation != known.generation:
-        raise MigrationError(
-            f"another step has been taken meanwhile, to {now.phase.value!r}: look at the status",
-            store=migration.name,
-        )
+        raise _other_step(migration, now)
     return replace(
         now,
         phase=to,
         generation=known.generation + 1,
         pristine=now.pristine and to is not Phase.HANDOFF,
         born_in_target=to is Phase.TARGET or (to is Phase.HANDOFF and now.born_in_target),
+    )
+
+
+def _other_step(migration: MigrationAdaptor, now: Control) -> MigrationError:
+    return MigrationError(
+        f"another step has been taken meanwhile, to {now.phase.value!r}: look at the status",
+        store=migration.name,
     )
 
 

@@ -10,6 +10,8 @@ The target is read first, always: what is then read of the current store is no o
 
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
 from aiostore.errors import CorruptRecordError
 from aiostore.migration import rows
 from aiostore.migration.legs import Leg
@@ -85,11 +87,10 @@ class Handoff:
         """
         left = list(ids)
         while left:
+            theirs = await _standing(self._target, left)
             ours = await _standing(self._current, left)
             left = [id_ for id_ in left if rows.is_moved(ours[id_])]
-            if not left:
-                break
-            theirs = await _standing(self._target, left)
+            theirs = {id_: theirs[id_] for id_ in left}
             await self._restore(theirs, Mark.RETURNING)
             fenced = await self._fence(left, theirs)
             returns = [rows.returned(ours[id_], theirs[id_]) for id_ in fenced]
@@ -103,18 +104,17 @@ class Handoff:
         )
 
     async def restore(self, ids: Sequence[DocumentId]) -> None:
-        """Let the target be the authority again where it has lost a document that has moved.
+        """Let the target be the authority again where it is none of a document that has moved.
 
-        Not while others hand documents back. What is on its way back since an earlier time comes
-        back.
+        It has lost it, or a process died that was to hand it back. Not while others do that.
         """
         theirs = await _standing(self._target, ids)
         ours = await _standing(self._current, ids)
         left = {id_: there for id_, there in theirs.items() if rows.is_moved(ours[id_])}
         await self._restore(left, Mark.LIVE)
-        returning = [id_ for id_, there in left.items() if rows.is_returning(there)]
-        if returning:
-            await self.back(returning, demoted=False)
+        returning = [there for there in _present(left) if rows.is_returning(there)]
+        again = [rows.in_place_of(there, replace(there, mark=Mark.LIVE)) for there in returning]
+        await _applied(self._target, again)
 
     async def _restore(self, theirs: Standing, mark: Mark) -> None:
         lost = [id_ for id_, there in theirs.items() if rows.is_lost(there)]

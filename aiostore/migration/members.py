@@ -107,6 +107,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
         lease: after how many seconds without a renewal it sends nothing any more.
         grace: after how many more nothing that it has sent can land.
         health: how it fares.
+        returning: whether it hands documents back, in the phase `dual-write`.
     """
 
     process: str
@@ -115,6 +116,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     lease: float
     grace: float
     health: Health = Health()
+    returning: bool = False
 
 
 _CODEC = codec_for(Member)

@@ -7,7 +7,7 @@ acknowledges the step by its record.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar, Token
 from datetime import timedelta
@@ -15,7 +15,7 @@ from typing import Protocol
 
 from aiostore.errors import StoreError, UnavailableError
 from aiostore.migration.control import Control, ControlDocument
-from aiostore.migration.legs import Leg
+from aiostore.migration.legs import Landing, Leg
 from aiostore.migration.members import Health, Member, Members, moment
 from aiostore.migration.phases import Phase
 
@@ -57,6 +57,11 @@ class Process(Protocol):
 
     def health(self) -> Health:
         """How it fares."""
+        ...
+
+    @property
+    def landing(self) -> Landing:
+        """How long what it has sent may still take effect."""
         ...
 
 
@@ -109,6 +114,7 @@ class Presence:
         self._renewed = asyncio.Event()
         self._settling: asyncio.Task[None] | None = None
         self._deferring = 0
+        self._returning = 0
         self._registering = asyncio.Lock()
 
     @property
@@ -167,8 +173,25 @@ class Presence:
             await self._register()
             yield
         finally:
-            self._deferring -= 1
-            self.nudge()
+            self._when_landed(self._end_deferring)
+
+    @asynccontextmanager
+    async def returning(self) -> AsyncGenerator[bool, None]:
+        """For handing documents back; the next step waits for its end.
+
+        Yields:
+            Whether that may be done. If not, all documents are back, or have not begun to come.
+
+        Raises:
+            UnavailableError: a store did not answer.
+        """
+        self._returning += 1
+        try:
+            await self._register()
+            # Who takes the step forbids it first, and then looks for those who are at it.
+            yield (await self._control.read()).is_returning
+        finally:
+            self._when_landed(self._end_returning)
 
     async def join(self, *, afresh: bool = True) -> None:
         """Take part from now on, in the phase of now.
@@ -257,6 +280,21 @@ class Presence:
         self._until = max(self._until, sent + self._lease)
         self._renewed.set()
 
+    def _when_landed(self, end: Callable[[], None]) -> None:
+        """Call it when what has been sent can take effect no more."""
+        left = self._process.landing.left
+        if left:
+            asyncio.get_running_loop().call_later(left, self._when_landed, end)
+        else:
+            end()
+            self.nudge()
+
+    def _end_deferring(self) -> None:
+        self._deferring -= 1
+
+    def _end_returning(self) -> None:
+        self._returning -= 1
+
     def _lost(self) -> UnavailableError:
         return UnavailableError(
             "nothing was sent: this process could not renew its lease in the migration for "
@@ -295,6 +333,7 @@ class Presence:
                 lease=self._lease,
                 grace=self._grace,
                 health=self._process.health(),
+                returning=self._returning > 0,
             )
             store = self._target if self._phase is Phase.TARGET else self._current
             await self._members.put(store, self.id, member)

@@ -96,7 +96,10 @@ async def hand_back(
     """
 
     async def back(ids: Sequence[DocumentId]) -> None:
-        await _handoff(migration).back(ids)
+        async with migration.presence.returning() as they_are:
+            if not they_are:
+                raise _other_step(migration)
+            await _handoff(migration).back(ids)
         # What was written meanwhile, the target has refused as no copy.
         await migration.repair.mend(ids)
 
@@ -211,7 +214,10 @@ def _swept(migration: MigrationAdaptor, begun: Control, now: Control) -> Control
 
 def _check_same_step(migration: MigrationAdaptor, begun: Control, now: Control) -> None:
     if now.generation != begun.generation:
-        raise MigrationError(
-            "another step has been taken during the sweep: look at the status",
-            store=migration.name,
-        )
+        raise _other_step(migration)
+
+
+def _other_step(migration: MigrationAdaptor) -> MigrationError:
+    return MigrationError(
+        "another step has been taken during the sweep: look at the status", store=migration.name
+    )

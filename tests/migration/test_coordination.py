@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 from faults import Pair, take_for_verified
+from msgspec.structs import replace
+from virtual_time import in_virtual_time
 
 from aiostore.errors import MigrationError, UnavailableError
 from aiostore.migration import (
@@ -251,6 +253,66 @@ async def test_a_step_waits_for_what_is_under_way() -> None:
             assert waiting == {step}
             assert wrapper(stores[1]).phase is Phase.HANDOFF
         await step
+
+
+@in_virtual_time
+async def test_nothing_is_handed_back_once_documents_are_handed_off_again() -> None:
+    """A step forward waits for who is still at it, and from before that on nobody begins."""
+    pair = Pair()
+    async with processes(pair, 2) as stores:
+        lead, other = map(wrapper, stores)
+        await came_back(lead)
+        async with other.presence.returning() as they_are:
+            assert they_are
+            step = asyncio.create_task(advance(lead, Phase.HANDOFF, force=True))
+            await asyncio.sleep(5)
+            assert not step.done()
+            async with other.presence.returning() as they_still_are:
+                assert not they_still_are
+        assert (await step).phase is Phase.HANDOFF
+
+
+@in_virtual_time
+async def test_what_was_sent_to_hand_back_is_waited_for() -> None:
+    """Where a store did not answer that lasts until nothing can take effect any more."""
+    pair = Pair()
+    lead, other = (process(pair, grace=timedelta(seconds=3)) for _ in range(2))
+    async with Store(lead), Store(other):
+        await came_back(lead)
+        async with other.presence.returning():
+            other.landing.unanswered()
+        began = asyncio.get_running_loop().time()
+        await advance(lead, Phase.HANDOFF, force=True)
+        assert asyncio.get_running_loop().time() - began >= 3
+
+
+@in_virtual_time
+async def test_a_sweep_that_is_late_hands_nothing_back() -> None:
+    """It fails when the step after it is being taken, and leaves everything as it is."""
+    pair = Pair()
+    async with processes(pair, 2) as stores:
+        lead, other = map(wrapper, stores)
+        await stores[0].collection("c").put("a", {"n": 1})
+        await advance(lead, Phase.HANDOFF, force=True)
+        await hand_off(lead)
+        await advance(lead, Phase.DUAL_WRITE)
+        await lead.control.pause("the sale")
+        late = asyncio.create_task(hand_back(other))
+        await asyncio.sleep(5)
+        assert (await lead.control.read()).is_returning
+        await lead.control.change(lambda now: replace(now, returning=None))
+        await lead.control.resume()
+        with pytest.raises(MigrationError, match="another step has been taken"):
+            await late
+        assert {record.mark for record in pair.current.held().values()} == {Mark.MOVED}
+
+
+async def came_back(migration: MigrationAdaptor) -> None:
+    """Handed off, and handed back."""
+    await advance(migration, Phase.HANDOFF, force=True)
+    await hand_off(migration)
+    await advance(migration, Phase.DUAL_WRITE)
+    await hand_back(migration)
 
 
 async def test_two_coordinators_take_one_step() -> None:
