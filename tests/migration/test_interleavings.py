@@ -83,6 +83,7 @@ async def run(seed: int, *, lossy: bool = False) -> list[str]:
     return _violations(pair, history)
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("first", range(0, SEEDS, 150))
 async def test_every_schedule_keeps_the_promises(first: int) -> None:
     """Without a crash or a failed leg both stores are equal at rest, and no answer was a lie."""
@@ -90,6 +91,7 @@ async def test_every_schedule_keeps_the_promises(first: int) -> None:
     assert broken == {}
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("first", range(0, LOSSY_SEEDS, 150))
 async def test_every_schedule_with_lost_answers_keeps_the_promises(first: int) -> None:
     """Nor where writes are sent again: each takes effect at most once, and in both stores."""
@@ -164,6 +166,7 @@ BUGS: dict[Patch, int] = {
 """Each bug, and the seed from which on to look for it: three of them are rare."""
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__.removeprefix("_"))
 async def test_every_seeded_bug_is_found(bug: Patch, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each rule of the protocol is needed: leaving it out breaks a promise in some schedule."""

@@ -7,6 +7,7 @@ from aiostore.testing.simulation.bugs import BUGS
 from aiostore.testing.simulation.search import search
 
 
+@pytest.mark.bulk
 @pytest.mark.timeout(15 * 60)
 @pytest.mark.parametrize("name", BUGS)
 def test_every_seeded_bug_is_found(name: str) -> None:

@@ -15,6 +15,7 @@ FIRST = int(os.environ.get("AIOSTORE_SOAK_SEED", "0"))
 SHARDS = 40
 
 
+@pytest.mark.bulk
 @pytest.mark.timeout(60 * 60 * 12)
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_every_history_keeps_the_promises(shard: int) -> None:

@@ -63,6 +63,11 @@ class Process:
         if self._held is None:
             self._held = []
 
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing of it runs now."""
+        return self._held is not None
+
     def thaw(self) -> None:
         """Let everything run that has become ready meanwhile, unless it is dead."""
         if not self.dead:
@@ -96,9 +101,12 @@ _PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
 class _Handle(asyncio.TimerHandle):
-    """A callback, ready or timed, and whose it is."""
+    """A callback, ready or timed, and whose it is.
 
-    __slots__ = ("loop", "process")
+    Asyncio's own does more than is needed here, a million times a minute, so nothing of it is used.
+    """
+
+    __slots__ = ("args", "at", "callback", "context", "loop", "off", "process")
 
     def __init__(
         self,
@@ -108,9 +116,30 @@ class _Handle(asyncio.TimerHandle):
         loop: "SimulatedLoop",
         context: Context | None,
     ) -> None:
-        super().__init__(when, callback, args, loop, context)
+        self.at = when
+        self.callback = callback
+        self.args = args
         self.loop = loop
-        self.process = _PROCESS.get() if context is None else context.get(_PROCESS)
+        self.off = False
+        if context is None:
+            self.context = copy_context()
+            self.process = _PROCESS.get()
+        else:
+            self.context = context
+            self.process = context.get(_PROCESS)
+
+    def cancel(self) -> None:
+        """Never run it."""
+        self.off = True
+        self.args = ()
+
+    def cancelled(self) -> bool:
+        """Whether it is never to run."""
+        return self.off
+
+    def when(self) -> float:
+        """At what time it runs."""
+        return self.at
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
@@ -246,16 +275,16 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if not self.over:
             self.errors.append(context)
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Asyncio tells; a cancelled callback is passed over when its time comes."""
-
     def _turn_until(self, done: Callable[[], bool]) -> None:
         while not done():
             if self.steps >= self._most_steps or self._now > self._longest:
                 raise NonTerminationError(f"not ended after {self.steps} steps, {self._now:.3f} s")
             self.steps += 1
             handle = self._next()
-            handle._run()  # noqa: SLF001  # what event loops do with handles
+            try:
+                handle.context.run(handle.callback, *handle.args)
+            except Exception as error:  # noqa: BLE001  # whatever a callback raises is told
+                self.call_exception_handler({"message": "a callback raised", "exception": error})
 
     def _next(self) -> _Handle:
         """The callback to run."""
@@ -263,17 +292,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             ready = self._queue
             while not ready:
                 self._advance()
-            handle = self._take(ready)
-            if handle.cancelled():
+            handle = ready.popleft() if self._choose is None else self._take(ready)
+            if handle.off:
                 continue
             process = handle.process
             if process is None or not process.hold(handle):
                 return handle
 
     def _take(self, ready: deque[_Handle]) -> _Handle:
-        if self._choose is None or len(ready) == 1:
-            return ready.popleft()
-        place = self._choose(len(ready))
+        place = 0 if self._choose is None or len(ready) == 1 else self._choose(len(ready))
         if not place:
             return ready.popleft()
         handle = ready[place]
@@ -283,7 +310,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def _advance(self) -> None:
         """Go to the time of the next timer, and make those ready that are due."""
         timers = self._timers
-        while timers and timers[0][2].cancelled():
+        while timers and timers[0][2].off:
             heappop(timers)
         if not timers:
             waiting = sorted(repr(task.get_coro()) for task in asyncio.all_tasks(self))

@@ -14,6 +14,7 @@ from msgspec import Struct
 from aiostore.adaptors.memory import MemoryAdaptor
 from aiostore.errors import UnavailableError
 from aiostore.filters import Path
+from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.protocols import (
     Capabilities,
     Check,
@@ -35,6 +36,7 @@ Landed = Callable[[str, Sequence[Write], Sequence[Outcome]], None]
 LONGEST = 1.6
 """Seconds after which no request lands any more."""
 
+_FARTHEST = 0.3  # seconds for one way from a process that is far away
 _ANSWERLESS = 1.2  # seconds, after which a driver gives up
 
 
@@ -158,14 +160,16 @@ class Wire:
     """One process's way to one store: an adaptor.
 
     Attributes:
-        calls: how many have been made.
-        watch: is called at each of them.
+        cut: what keeps the processes in step fails, and what writes a document lands late.
+        pace: how many times as long as usual a way takes.
+        watch: is called at each call.
     """
 
     def __init__(self, network: Network, process: Process, store: MemoryAdaptor) -> None:
         self.process = process
         self.store = store
-        self.calls = 0
+        self.cut = False
+        self.pace = 1.0
         self.watch: Callable[[], None] | None = None
         self._network = network
 
@@ -225,6 +229,8 @@ class Wire:
         try:
             while chunk := await self._call("scan", request, lambda: at_once(anext(chunks, None))):
                 yield chunk
+                if len(chunk) < request.chunk and request.segments == 1:
+                    return  # as an engine knows by itself
         finally:
             at_once(chunks.aclose())
 
@@ -252,21 +258,26 @@ class Wire:
 
         return await self._call("purge", request, land, lasting=True)
 
+    def way(self, what: object) -> float:
+        """Seconds for one way of a call about something."""
+        network = self._network
+        seconds = network.delays.way(network.weather[self.name], what)
+        return seconds if self.pace == 1.0 else min(seconds * self.pace, _FARTHEST)
+
     async def _call(
         self, operation: str, what: object, land: Callable[[], R], *, lasting: bool = False
     ) -> R:
         network, loop = self._network, self._network.loop
         if loop.over:
             raise UnavailableError("the run is over", store=self.name)
-        self.calls += 1
         if self.watch is not None:
             self.watch()
         delays, weather = network.delays, network.weather[self.name]
         answer: asyncio.Future[R] = loop.create_future()
         call = _Request(self, operation, what, land, answer)
         call.sent()
-        fate = delays.fate(weather, what)
-        there = delays.way(weather, what)
+        fate = self._fate_when_cut(what, lasting) if self.cut else delays.fate(weather, what)
+        there = self.way(what)
         if lasting and weather.sluggish:
             there += delays.wait(weather)
         context = network.nobody
@@ -279,6 +290,19 @@ class Wire:
                 landing = min(noticed + delays.lateness(), LONGEST)
                 loop.call_later(landing, call.land, False, lasting, context=context)  # noqa: FBT003
         return await answer
+
+    @staticmethod
+    def _fate_when_cut(what: object, lasting: bool) -> str:  # noqa: FBT001  # as it was given
+        match what:
+            case [DocumentId(collection=collection), *_] | Scan(collection=collection):
+                pass
+            case [Write(record=Record(id=DocumentId(collection=collection))), *_]:
+                pass
+            case _:
+                return ""
+        if collection == SYSTEM_COLLECTION:
+            return "failing"
+        return "late" if lasting else ""
 
 
 class _Request:
@@ -322,7 +346,7 @@ class _Request:
         result = self._land()
         network.trace.landed(self._number, result)
         if answered:
-            back = network.delays.way(network.weather[self._wire.name], self._what)
+            back = self._wire.way(self._what)
             network.loop.call_later(back, self._tell, result, context=network.nobody)
 
     def fail(self, fate: str) -> None:

@@ -56,6 +56,8 @@ class Operator:
         for clients in plan.clients:
             await self._join(clients)
         pulse()
+        if plan.steady:
+            self._service.keep_pulsing(plan.steady)
         if plan.mending:
             await self._do("mend", plan.mending, self._mend)
         if plan.copying:
@@ -83,6 +85,7 @@ class Operator:
     async def _join_later(self) -> None:
         await asyncio.sleep(self._choices.random())
         await self._join(1)
+        self._service.pulse()
 
     async def replace_the_dead(self) -> None:
         """Start a process for each that has died."""
@@ -141,7 +144,7 @@ class Operator:
 
         for _ in range(_MOST_ATTEMPTS):
             await self.replace_the_dead()
-            member = self._choices.choice(self._service.living)
+            member = self._choices.choice(self._service.able or self._service.living)
             self._trace.say(member.name, f"begins to {name}")
             if await member.within(attempt(member)):
                 self._trace.say(member.name, f"has ended to {name}")

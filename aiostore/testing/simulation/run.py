@@ -146,7 +146,7 @@ class _Run:
 
     async def _repair(self, service: Service) -> None:
         """What has been in doubt is looked at, and again after the grace."""
-        [first, *_] = service.living
+        [first, *_] = service.able or service.living
         for _ in range(2):
             await first.within(verify(first.migration, repair=True))
             await asyncio.sleep(2 * GRACE.total_seconds())

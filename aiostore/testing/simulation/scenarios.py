@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Callable, Sequence
+from string import ascii_lowercase
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -42,6 +44,20 @@ _STARTS = (
 target alone, or into both; deleted in the current store, or in both; spoiled in the target."""
 
 
+class Fate(Struct, frozen=True):
+    """What happens to a process.
+
+    Attributes:
+        calls: after how many of its calls; 0 for never.
+        what: it is killed; or it is frozen, or it cannot renew its lease and writes late.
+        seconds: for how long; if it cannot renew its lease, from when that has run out.
+    """
+
+    calls: int
+    what: Literal["killed", "frozen", "cut off"] = "killed"
+    seconds: float = 0.0
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """One run.
 
@@ -60,10 +76,11 @@ class Plan(Struct, frozen=True, kw_only=True):
         sweeping: how many processes sweep at once.
         current: what goes wrong on the way to the current store.
         target: likewise.
-        fates: for each process after how many calls it is struck (0 for never), and for how many
-            seconds it is frozen then; 0 for being killed.
+        fates: what happens to each process, in the order in which they start.
         rivals: how many lead at once.
         joining: how many processes are started while steps are taken.
+        steady: after how many seconds the clients ask again, besides; 0 for never.
+        laggards: which processes are far away from the stores, by that order from 0 on.
         ending: whether the migration is ended: completed, or aborted.
         skews: microseconds that clocks may be wrong by.
         shuffling: with what probability something else runs than what was ready first.
@@ -83,9 +100,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     sweeping: int = 1
     current: Weather = Weather()
     target: Weather = Weather()
-    fates: Sequence[tuple[int, float]] = ()
+    fates: Sequence[Fate] = ()
     rivals: int = 1
     joining: int = 0
+    steady: float = 0.0
+    laggards: Sequence[int] = ()
     ending: bool = False
     skews: Sequence[int] = (0, 0, -3_000_000, 5_000_000)
     shuffling: float = 0.0
@@ -144,13 +163,13 @@ def _lossy(choices: random.Random) -> Plan:
 
 def _deadly(choices: random.Random) -> Plan:
     path = choices.choice(_PATHS)
-    fates = [(choices.choice((0, choices.randint(8, 160))), 0.0) for _ in range(3)]
+    fates = [Fate(choices.choice((0, choices.randint(8, 160)))) for _ in range(3)]
     return _drawn(choices, "deadly", path, fates=fates)
 
 
 def _frozen(choices: random.Random) -> Plan:
     path = choices.choice(_PATHS)
-    fates = [(choices.randint(8, 160), choices.choice(_FROZEN)) for _ in range(2)]
+    fates = [Fate(choices.randint(8, 160), "frozen", choices.choice(_FROZEN)) for _ in range(2)]
     weathers = choices.choice(((Weather(), Weather()), (_BAD, _BAD)))
     return _drawn(choices, "frozen", path, fates=fates, weathers=weathers)
 
@@ -168,7 +187,7 @@ def _drawn(
     *,
     bursts: Sequence[int] = (0, 1, 1, 2),
     weathers: tuple[Weather, Weather] = (Weather(), Weather()),
-    fates: Sequence[tuple[int, float]] = (),
+    fates: Sequence[Fate] = (),
     rivals: int = 1,
 ) -> Plan:
     processes = choices.choice((2, 2, 3, 3, 4))
@@ -190,6 +209,7 @@ def _drawn(
         fates=fates,
         rivals=rivals,
         joining=choices.choice((0, 0, 0, 1)),
+        laggards=(0,) if choices.random() < 0.1 else (),
         ending=choices.random() < 0.5,
         shuffling=choices.choice((0.0, 0.2)),
     )
@@ -222,7 +242,37 @@ def _repaired(choices: random.Random) -> Plan:
 def _sparse(choices: random.Random) -> Plan:
     """Many documents that are not there yet."""
     path = choices.choice((_FORWARD, _BACK, _THERE_AND_BACK))
-    plan = _drawn(choices, "sparse", path, bursts=(1, 2, 2, 3))
+    return _unborn(choices, _drawn(choices, "sparse", path, bursts=(1, 2, 2, 3)))
+
+
+def _dozing(choices: random.Random) -> Plan:
+    """Processes are frozen for less than their lease, or for more, while others go on."""
+    fates = [Fate(choices.randint(10, 60), "frozen", 1.4 + 1.6 * choices.random())]
+    plan = _drawn(choices, "dozing", choices.choice((_FORWARD, _BACK)), fates=fates)
+    plan = replace(plan, clients=(2, 1), copying=0, verifying=0, steady=0.1)
+    return _unborn(choices, plan)
+
+
+def _cut_off(choices: random.Random) -> Plan:
+    """A process loses its lease while what it has sent is on its way, and comes back."""
+    fates = [Fate(choices.randint(10, 60), "cut off", 0.2 * choices.random())]
+    plan = _drawn(choices, "cut off", choices.choice((_HALF_WAY, _BACK)), fates=fates)
+    keys = tuple(ascii_lowercase)
+    starts = [choices.choice((("put",), ("both",), ("nothing",))) for _ in keys]
+    plan = replace(plan, clients=(2, 1), keys=keys, starts=starts, copying=0, verifying=0)
+    return replace(plan, steady=0.1)
+
+
+def _joining(choices: random.Random) -> Plan:
+    """Processes that are far away join while steps are taken."""
+    plan = _drawn(choices, "joining", (*_BACK, *_BACK))
+    plan = replace(plan, clients=(2,), joining=3, laggards=(1, 2, 3), copying=0, verifying=0)
+    plan = replace(plan, steady=0.1)
+    return _unborn(choices, plan)
+
+
+def _unborn(choices: random.Random, plan: Plan) -> Plan:
+    """With documents most of which are yet to be created."""
     verbs = ("get", "get", "get", "get", "create", "create", "put", "delete")
     starts = [choices.choice((("nothing",), ("nothing",), ("put",))) for _ in range(6)]
     return replace(plan, keys=tuple("abcdef"), starts=starts, verbs=verbs)
@@ -252,16 +302,25 @@ def _swift(choices: random.Random) -> Plan:
         keys=tuple("abcdef"),
         starts=[choices.choice((("nothing",), ("nothing",), ("put",))) for _ in range(6)],
         copying=0,
-        joining=choices.choice((0, 1, 2)),
+        joining=choices.choice((0, 1, 3)),
     )
 
 
 def _returning(choices: random.Random) -> Plan:
     """Many reads, while documents are handed back and answers take long."""
-    here = Weather(slow=0.3, sluggish=0.3)
-    plan = _drawn(choices, "returning", _HALF_WAY, bursts=(2, 3), weathers=(here, here))
+    here = Weather(slow=0.0, sluggish=0.3, longest=1.2)
+    plan = _drawn(choices, "returning", _HALF_WAY, weathers=(here, Weather()))
     verbs = ("get", "get", "get", "put", "update", "replace")
-    return replace(plan, clients=(2, 2), keys=("a",), starts=(("both",),), verbs=verbs, copying=0)
+    return replace(
+        plan,
+        clients=(2, 2),
+        laggards=(0,),
+        keys=("a",),
+        starts=(("both",),),
+        verbs=verbs,
+        copying=0,
+        steady=0.1,
+    )
 
 
 def _slow(choices: random.Random) -> Plan:
@@ -283,6 +342,9 @@ SCENARIOS: dict[str, Draw] = {
     "contended": _contended,
     "repaired": _repaired,
     "sparse": _sparse,
+    "dozing": _dozing,
+    "cut off": _cut_off,
+    "joining": _joining,
     "spoiled": _spoiled,
     "retreat": _retreat,
     "slow": _slow,
@@ -291,4 +353,5 @@ SCENARIOS: dict[str, Draw] = {
 }
 """The kinds of runs, by name."""
 
-_MIXTURE = tuple(SCENARIOS)
+_LONG = ("dozing", "cut off", "joining", "returning")
+_MIXTURE = (*SCENARIOS, *(2 * [name for name in SCENARIOS if name not in _LONG]))

@@ -13,7 +13,7 @@ from aiostore.testing.histories import Client, Habits, History
 from aiostore.testing.registers import Call
 from aiostore.testing.simulation.loop import Process, SimulatedLoop
 from aiostore.testing.simulation.network import Network
-from aiostore.testing.simulation.scenarios import Plan
+from aiostore.testing.simulation.scenarios import Fate, Plan
 from aiostore.versions import VersionClock
 
 R = TypeVar("R")
@@ -33,6 +33,8 @@ _TARGET_DEADLINE = timedelta(milliseconds=500)
 _REST = timedelta(milliseconds=250)
 _RETRIES = Retries(3, timedelta(milliseconds=2), timedelta(milliseconds=20), timedelta(minutes=1))
 _MOMENTS = (0.0, 0.0, 0.001, 0.004, 0.01, 0.03, 0.1)
+_FAR = 30.0
+_LOOK = 0.02
 _LAST_MOMENTS = (0.0, 0.0, 0.0005, 0.002, 0.005, 0.02)
 
 
@@ -125,14 +127,22 @@ class Service:
         """Those that have not been killed."""
         return [member for member in self.members if not member.dead]
 
+    @property
+    def able(self) -> list[Member]:
+        """Those of them that are neither frozen nor far away: from where a service is led."""
+        return [one for one in self.living if not one.process.frozen and one.wires[0].pace == 1.0]
+
     def start(self) -> Member:
         """Another process, which is not open yet."""
         number = len(self.members)
         skew = self._choices.choice(self._plan.skews)
         member = Member(f"p{number + 1}", self._network, self._choices, skew)
         self._network.trace.say(member.name, "starts")
+        if number in self._plan.laggards:
+            for wire in member.wires:
+                wire.pace = _FAR
         if number < len(self._plan.fates):
-            self._doom(member, *self._plan.fates[number])
+            self._doom(member, self._plan.fates[number])
         self.members.append(member)
         return member
 
@@ -165,6 +175,13 @@ class Service:
         self._pulse.set()
         self._pulse.clear()
 
+    def keep_pulsing(self, pause: float) -> None:
+        """Have every client ask something from time to time, until the end."""
+        if not self.ended:
+            self.pulse()
+            network = self._network
+            network.loop.call_later(pause, self.keep_pulsing, pause, context=network.nobody)
+
     async def end(self) -> None:
         """Let the clients ask no more, and wait for their last answers."""
         self.ended = True
@@ -188,35 +205,48 @@ class Service:
                 await asyncio.sleep(choices.choice(_MOMENTS))
                 await client.run()
 
-    def _doom(self, member: Member, calls: int, frozen: float) -> None:
-        """Kill it soon after it has made so many calls, or freeze it for some seconds."""
-        network = self._network
+    def _doom(self, member: Member, fate: Fate) -> None:
+        """Have it meet its fate soon after it has made so many calls."""
+        network, left = self._network, fate.calls
 
         def count() -> None:
-            nonlocal calls
-            calls -= 1
-            if not calls:
+            nonlocal left
+            left -= 1
+            if not left:
                 moment = self._choices.choice(_LAST_MOMENTS)
-                strike = (self._freeze, member, frozen) if frozen else (self._strike, member)
-                network.loop.call_later(moment, *strike, context=network.nobody)
+                network.loop.call_later(moment, self._befall, member, fate, context=network.nobody)
 
         for wire in member.wires:
             wire.watch = count
 
-    def _strike(self, member: Member) -> None:
-        if not (member.dead or self.ended):
+    def _befall(self, member: Member, fate: Fate) -> None:
+        if member.dead or self.ended:
+            return
+        network = self._network
+        if fate.what == "killed":
             self.end_of(member)
             self.deaths += 1
-
-    def _freeze(self, member: Member, seconds: float) -> None:
-        network = self._network
-        if not (member.dead or self.ended):
-            network.trace.say(member.name, f"is frozen for {seconds:.3f} s")
+            return
+        network.trace.say(member.name, f"is {fate.what} for {fate.seconds:.3f} s")
+        if fate.what == "frozen":
             member.process.freeze()
-            network.loop.call_later(seconds, self._thaw, member, context=network.nobody)
+            network.loop.call_later(fate.seconds, self._relieve, member, context=network.nobody)
+        else:
+            member.wires[0].cut = True
+            self._await_loss(member, fate)
 
-    def _thaw(self, member: Member) -> None:
-        self._network.trace.say(member.name, "is thawed")
+    def _await_loss(self, member: Member, fate: Fate) -> None:
+        """Relieve it some time after its lease has run out."""
+        lost = not member.migration.presence.lasts
+        next_, pause = (self._relieve, fate.seconds) if lost else (self._await_loss, _LOOK)
+        loop = self._network.loop
+        loop.call_later(
+            pause, next_, member, *(() if lost else (fate,)), context=self._network.nobody
+        )
+
+    def _relieve(self, member: Member) -> None:
+        self._network.trace.say(member.name, "is itself again")
+        member.wires[0].cut = False
         member.process.thaw()
 
 

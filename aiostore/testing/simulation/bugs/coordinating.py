@@ -28,9 +28,13 @@ def _nobody_awaited(patches: Patches) -> None:
     patches.set(_sweeps, "await_members", nothing)
 
 
+def _still_returning(patches: Patches) -> None:
+    patches.set(coordinator, "_end_returning", nothing)
+
+
 def _dead_at_once(patches: Patches) -> None:
     def is_dead(self: Seen) -> bool:
-        return moment() - self.silent_since > self.member.lease * 0.4
+        return moment() - self.silent_since > self.member.lease / 3
 
     patches.set(Seen, "is_dead", property(is_dead))
 
@@ -114,13 +118,25 @@ COORDINATING: dict[str, Bug] = {
         2000,
     ),
     "no landing": Bug(
-        "a step is acknowledged while what got no answer may still land", _no_landing, "lossy", 4000
+        "a step is acknowledged while what got no answer may still land",
+        _no_landing,
+        "cut off",
+        2000,
     ),
     "nobody awaited": Bug(
         "steps are taken though processes have not taken the last", _nobody_awaited, "back"
     ),
+    "still returning": Bug(
+        "documents are handed off again while others are still handing them back",
+        _still_returning,
+        "joining",
+        2000,
+    ),
     "dead at once": Bug(
-        "a silent process is taken for dead before its lease has run out", _dead_at_once, "frozen"
+        "a silent process is taken for dead before its lease has run out",
+        _dead_at_once,
+        "dozing",
+        1000,
     ),
     "no second sweep": Bug(
         "on the way back, documents born in the target are not marked", _no_second_sweep, "sparse"
@@ -129,19 +145,19 @@ COORDINATING: dict[str, Bug] = {
         "the target takes over though not all documents were handed off", _unswept, "forward"
     ),
     "no lease": Bug(
-        "a process goes on writing after its lease has run out", _no_lease, "frozen", 2000
+        "a process goes on writing after its lease has run out", _no_lease, "dozing", 1000
     ),
     "believed unregistered": Bug(
         "a new process believes what it read before others could know of it",
         _believed_unregistered,
-        "swift",
+        "joining",
         2000,
     ),
     "acknowledged at once": Bug(
         "a process that lost its lease acknowledges though what it sent may land",
         _acknowledged_at_once,
-        "frozen",
-        4000,
+        "cut off",
+        2000,
     ),
     "fresh versions": Bug(
         "a write of which nothing is known is sent again as another", _fresh_versions, "lossy"
