@@ -43,10 +43,10 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
     else:
-        # Measuring doubles the time, so what adds nothing to the measure goes without it.
+        # Measuring doubles the time, so what would add nothing to the measure goes without it.
         reports = ("--cov", "--cov-report=term", "--cov-report=html")
-        session.run("pytest", "-n", "2", "-m", "not pair", *reports)
-        session.run("pytest", "-n", "2", "-m", "pair")
+        session.run("pytest", "-n", "2", "-m", "not bulk", *reports)
+        session.run("pytest", "-n", "2", "-m", "bulk")
 
 
 @nox.session

@@ -19,6 +19,7 @@ from dynamodb_servers import DynamoDBServer
 from served import Lent
 from servers import dynamodb_server
 
+import aiostore.adaptors.dynamodb  # noqa: F401  # loaded while no event loop is there to be blocked
 from aiostore.keys import segment_of
 from aiostore.opening import open_adaptor
 from aiostore.protocols import Adaptor, DocumentId, Mark, Record

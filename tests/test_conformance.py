@@ -30,7 +30,7 @@ PHASES = [
 ]
 STACKS = [
     *(*ENGINES, *PHASES, *FAULTY),
-    *(pytest.param(f"{current}-to-{target}", marks=pytest.mark.pair) for current, target in PAIRS),
+    *(pytest.param(f"{current}-to-{target}", marks=pytest.mark.bulk) for current, target in PAIRS),
 ]
 
 

@@ -100,9 +100,15 @@ def test_a_run_that_is_killed_goes_on(move: Migration, call: Caller) -> None:
 def test_a_run_that_is_interrupted_ends_in_order(
     sign: signal.Signals, move: Migration, call: Caller
 ) -> None:
-    """It says so in one line, and leaves no process behind that others would have to wait for."""
+    """It says so in one line, and leaves no process behind that others would have to wait for.
+
+    Paused, so that no write is under way: one that may still land has to be waited for.
+    """
+    for command in (("start",), ("pause", "--reason", "the sale")):
+        assert call(*command, "--config", str(move.config)).code == 0
     with running(move, "run") as process:
-        until(process, "backfill")
+        assert process.stdout is not None
+        assert any("paused: the sale" in line for line in process.stdout)
         process.send_signal(sign)
         _, err = process.communicate()
         assert process.returncode == 2

@@ -29,6 +29,7 @@ COURSES = WAYS if "AIOSTORE_SOAK_ROLLS" in os.environ else [WAYS[-1]]
 SEED = int(os.environ.get("AIOSTORE_SOAK_SEED", random.SystemRandom().getrandbits(32)))
 
 
+@pytest.mark.bulk
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", range(ROLLS))
 @pytest.mark.parametrize("move", MOVES, ids=str)
