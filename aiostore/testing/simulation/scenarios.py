@@ -118,7 +118,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     def troubled(self) -> bool:
         """Whether anything may go wrong between the stores, or has gone wrong before."""
         strays = any({"stray", "spoiled"} & set(start) for start in self.starts)
-        return not (self.current.calm and self.target.calm) or bool(self.fates) or strays
+        far = bool(self.laggards)  # whose requests may take longer than they may
+        return not (self.current.calm and self.target.calm) or bool(self.fates) or strays or far
 
 
 Draw = Callable[[random.Random], Plan]
