@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from aiostore.codecs import codec_for
-from aiostore.errors import UnavailableError
+from aiostore.errors import MigrationError, UnavailableError
 from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.migration.legs import Leg
 from aiostore.migration.phases import Phase
@@ -95,14 +95,25 @@ class ControlDocument:
         """As it stands where this process, by its phase, has to look.
 
         In the phase `target` that is the target, whose copy may be a step behind for a moment:
-        then it stays at what it knows.
+        then it stays at what it knows. An aborted migration leaves no copy there; then it is the
+        current store.
 
         Raises:
             UnavailableError: that store did not answer.
+            MigrationError: it holds none any more: somebody has emptied it.
             CorruptRecordError: what stands there cannot be read.
         """
-        store = self._target if self.latest.phase is Phase.TARGET else self._current
-        [record] = await store.read([self._id])
+        if self.latest.phase is Phase.TARGET:
+            control = await self.read_in_target()
+            if control is not None:
+                return control
+        [record] = await self._current.read([self._id])
+        if record is None and self.latest.generation > 1:
+            raise MigrationError(
+                f"the migration's record {self._id.key!r} is gone: this process cannot know where "
+                "the documents are; restart it with the configuration of now",
+                store=self._current.adaptor.name,
+            )
         return self._learn(_control_of(record))
 
     async def read_in_target(self) -> Control | None:

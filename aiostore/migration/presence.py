@@ -277,8 +277,15 @@ class Presence:
             self._follow(control)
         sent = moment()
         await self._register()
-        self._until = max(self._until, sent + self._lease)
-        self._renewed.set()
+        self._renew(sent)
+
+    def _renew(self, sent: float) -> None:
+        """Let the lease last longer, as the record says that was sent then."""
+        if self.lasts:
+            self._until = sent + self._lease
+            self._renewed.set()
+        else:  # it ran out before the answer came: what was begun under it must not be gone on with
+            self.nudge()
 
     def _when_landed(self, end: Callable[[], None]) -> None:
         """Call it when what has been sent can take effect no more."""

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from virtual_time import in_virtual_time
 
 from aiostore.errors import MigrationError, UnavailableError
+from aiostore.limits import SYSTEM_COLLECTION
 from aiostore.migration import (
     MigrationAdaptor,
     Phase,
@@ -25,7 +26,9 @@ from aiostore.migration import (
     rollback,
     verify,
 )
-from aiostore.protocols import DocumentId, Mark
+from aiostore.migration.legs import Leg
+from aiostore.migration.members import Member
+from aiostore.protocols import DocumentId, Mark, Purge
 from aiostore.store import Store
 
 SHORT = timedelta(milliseconds=200)
@@ -240,6 +243,67 @@ async def test_a_process_that_comes_back_joins_in_the_phase_of_now() -> None:
         await advance(lead, Phase.HANDOFF, force=True)
         await frozen.collection("c").put("a", {"n": 2})
         assert pair.current.held()["a"].mark is Mark.MOVED
+
+
+async def test_a_lease_that_ran_out_is_not_renewed_by_a_late_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that was suspended over its renewal gives up what it had begun before."""
+    pair = Pair()
+    async with processes(pair, 1) as [store]:
+        late, answered = wrapper(store), asyncio.Event()
+        put = late.members.put
+
+        async def suspended_over_it(leg: Leg, id_: str, member: Member) -> None:
+            await put(leg, id_, member)
+            late.presence._until = 0.0  # as if time had passed it by
+            answered.set()
+
+        async with late.step(Phase.DUAL_WRITE):
+            with monkeypatch.context() as patches:
+                patches.setattr(late.members, "put", suspended_over_it)
+                late.presence.nudge()
+                await answered.wait()
+            await late.presence.ensure(SHORT)
+            with pytest.raises(UnavailableError, match="could not renew its lease"):
+                late.presence.check()
+        late.presence.check()
+
+
+async def test_a_process_that_missed_an_abort_writes_to_the_current_store() -> None:
+    """It had been suspended in the target, of which nothing is left when it wakes up."""
+    pair = Pair()
+    asleep = process(pair)
+    async with Store(asleep) as store, processes(pair, 1) as [other]:
+        lead = wrapper(other)
+        await advance(lead, Phase.HANDOFF, force=True)
+        await hand_off(lead)
+        await advance(lead, Phase.TARGET)
+        [beating] = [task for task in asleep._upkeep if "lease" in task.get_name()]
+        asleep._upkeep.discard(beating)
+        beating.cancel()
+        await asyncio.wait([beating])
+        await rollback(lead)
+        await abort(lead)
+        asleep.presence._until = 0.0
+        asleep._keep(asleep.presence.run(), "lease")
+        await store.collection("c").put("a", {"n": 1})
+        assert asleep.phase is Phase.CURRENT
+        assert pair.current.held()["a"].body == '{"n":1}'
+    assert await pair.target.memory.collections() == []
+
+
+async def test_a_process_whose_migration_is_gone_writes_nothing() -> None:
+    """Somebody has emptied the current store: nobody can know where the documents are."""
+    pair = Pair()
+    async with processes(pair, 1) as [store]:
+        await advance(wrapper(store), Phase.HANDOFF, force=True)
+        await pair.current.memory.purge(Purge(SYSTEM_COLLECTION, everything=True))
+        with pytest.raises(MigrationError, match="'control/test' is gone"):
+            await wrapper(store).control.read()
+        wrapper(store).presence._until = 0.0
+        with pytest.raises(UnavailableError, match="could not renew its lease"):
+            await wrapper(store).presence.ensure(SHORT)
 
 
 async def test_a_step_waits_for_what_is_under_way() -> None:
