@@ -254,6 +254,14 @@ def _dozing(choices: random.Random) -> Plan:
     return _unborn(choices, plan)
 
 
+def _asleep(choices: random.Random) -> Plan:
+    """Processes are frozen for so long that they are buried, and wake up some steps later."""
+    fates = [Fate(choices.randint(8, 120), "frozen", 5 + 10 * choices.random()) for _ in range(2)]
+    path = choices.choice((_HALF_WAY, _TO_THE_START))
+    plan = _drawn(choices, "asleep", path, fates=fates)
+    return replace(plan, clients=(1, 1, 1), bursts=(0, 1), steady=0.3, ending=True)
+
+
 def _cut_off(choices: random.Random) -> Plan:
     """A process loses its lease while what it has sent is on its way, and comes back."""
     fates = [Fate(choices.randint(10, 60), "cut off", 0.2 * choices.random())]
@@ -344,6 +352,7 @@ SCENARIOS: dict[str, Draw] = {
     "repaired": _repaired,
     "sparse": _sparse,
     "dozing": _dozing,
+    "asleep": _asleep,
     "cut off": _cut_off,
     "joining": _joining,
     "spoiled": _spoiled,
@@ -354,5 +363,5 @@ SCENARIOS: dict[str, Draw] = {
 }
 """The kinds of runs, by name."""
 
-_LONG = ("dozing", "cut off", "joining", "returning")
+_LONG = ("dozing", "asleep", "cut off", "joining", "returning")
 _MIXTURE = (*SCENARIOS, *(2 * [name for name in SCENARIOS if name not in _LONG]))

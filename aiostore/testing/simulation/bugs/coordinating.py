@@ -6,6 +6,7 @@ from collections.abc import Callable
 from aiostore.collection import Collection
 from aiostore.errors import UnavailableError
 from aiostore.migration import Control, MigrationAdaptor, Phase, coordinator
+from aiostore.migration.control import ControlDocument
 from aiostore.migration.legs import Landing
 from aiostore.migration.members import Seen, moment
 from aiostore.migration.presence import Presence
@@ -79,6 +80,24 @@ def _believed_unregistered(patches: Patches) -> None:
     patches.set(Presence, "join", join)
 
 
+def _revived(patches: Patches) -> None:
+    def renew(self: Presence, sent: float) -> None:
+        self._until = sent + self._lease
+        self._renewed.set()
+
+    patches.set(Presence, "_renew", renew)
+
+
+def _none_believed(patches: Patches) -> None:
+    async def read(self: ControlDocument) -> Control:
+        if self.latest.phase is Phase.TARGET:
+            return await self.read_in_target() or self.latest
+        return await right(self)
+
+    right = ControlDocument.read
+    patches.set(ControlDocument, "read", read)
+
+
 def _acknowledged_at_once(patches: Patches) -> None:
     right = Presence.join
 
@@ -146,6 +165,18 @@ COORDINATING: dict[str, Bug] = {
     ),
     "no lease": Bug(
         "a process goes on writing after its lease has run out", _no_lease, "dozing", 1000
+    ),
+    "revived": Bug(
+        "a lease is renewed by an answer that comes after it has run out",
+        _revived,
+        "asleep",
+        1000,
+    ),
+    "none believed": Bug(
+        "a process in the target that finds no control document there goes on as before",
+        _none_believed,
+        "asleep",
+        1000,
     ),
     "believed unregistered": Bug(
         "a new process believes what it read before others could know of it",
