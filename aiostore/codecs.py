@@ -6,6 +6,7 @@ back equal.
 """
 
 import dataclasses
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any, Generic, Protocol, TypeVar, is_typeddict
 
@@ -13,12 +14,15 @@ import msgspec
 
 from aiostore.errors import ConfigurationError, CorruptRecordError, InvalidValueError
 from aiostore.filters import Path
-from aiostore.limits import Limits, check_body, check_value
+from aiostore.limits import Arrays, Limits, check_body, check_value, is_sound
 from aiostore.orders import Coarse, coarse, coarse_at
 
 T = TypeVar("T")
 
 _encode = msgspec.json.Encoder().encode
+
+_NUL = r"\u0000"
+"""As it is encoded; the same characters may stand for themselves, after another backslash."""
 
 
 class Codec(Protocol[T]):
@@ -94,7 +98,6 @@ class _JSONCodec(Generic[T]):
         self._type = type_
 
     def encode(self, value: T, limits: Limits, /) -> str:
-        check_value(value, limits)
         body = _encoded(value, limits)
         if self._typed:
             _check_readable(self._decoder, body, value, self._type)
@@ -122,8 +125,7 @@ class _StructuredCodec(Generic[T]):
             raise InvalidValueError("the value holds itself, or is nested too deep") from error
         except (TypeError, ValueError) as error:
             raise InvalidValueError(f"the value cannot be encoded as JSON: {error}") from error
-        check_value(plain, limits, arrays=(list, tuple))
-        body = _encoded(plain, limits)
+        body = _encoded(plain, limits, arrays=(list, tuple))
         _check_readable(self._decoder, body, value, self._type)
         return body
 
@@ -145,7 +147,6 @@ class _PydanticCodec(Generic[T]):
             plain = model.model_dump(mode="json", by_alias=True, round_trip=True, warnings="none")
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidValueError(f"the model cannot be encoded as JSON: {error}") from error
-        check_value(plain, limits)
         body = _encoded(plain, limits)
         try:
             restored = self._model.model_validate_json(body)
@@ -178,7 +179,14 @@ def _decoder(type_: Any) -> Any:
 _plain = msgspec.json.Decoder(dict[str, Any])
 
 
-def _encoded(plain: Any, limits: Limits) -> str:
+def _encoded(plain: Any, limits: Limits, arrays: Arrays = list) -> str:
+    if is_sound(plain, limits, arrays):
+        with suppress(UnicodeEncodeError):
+            body = _encode(plain).decode()
+            if _NUL not in body:
+                check_body(body, limits)
+                return body
+    check_value(plain, limits, arrays)
     body = _encode(plain).decode()
     check_body(body, limits)
     return body

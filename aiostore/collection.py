@@ -263,8 +263,11 @@ class Collection(Reading[T]):
         erase: bool = False,
     ) -> Outcome:
         write = Write(record, condition, Mark.LIVE, keep_created_at, erase)
-        with self._mapper.located(record.id.key):
+        try:
             return await self._channel.write(write)
+        except StoreError as error:
+            self._mapper.locate(error, record.id.key)
+            raise
 
     async def _apply_newer(self, records: list[Record], *, erase: bool) -> dict[str, Outcome]:
         """Put every record; one that a larger version refused again, with a version past it."""

@@ -1,10 +1,10 @@
 """Documents as users hold them, and the way between them and records."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from aiostore.codecs import Codec
 from aiostore.conditions import is_alive
@@ -28,8 +28,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _END_OF_TIME = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
-@dataclass(frozen=True, slots=True)
-class Document(Generic[T]):
+class Document(Struct, Generic[T], frozen=True):
     """A document as it stood when it was read or written.
 
     Attributes:
@@ -49,8 +48,7 @@ class Document(Generic[T]):
     expires_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
+class Page(Struct, Generic[T], frozen=True):
     """A part of a query's answer.
 
     Attributes:
@@ -60,25 +58,6 @@ class Page(Generic[T]):
 
     documents: list[Document[T]]
     next_cursor: str | None
-
-
-class _Located:
-    # Not a generator's, for every document goes through it.
-
-    __slots__ = ("_place",)
-
-    def __init__(self, *place: str) -> None:
-        self._place = place
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, StoreError):
-            store, collection, key = self._place
-            error.store = error.store or store
-            error.collection = error.collection or collection
-            error.key = error.key or key
 
 
 class Mapper(Generic[T]):
@@ -114,14 +93,16 @@ class Mapper(Generic[T]):
             raise
 
     def checked_version(self, key: str, version: object) -> str:
-        """The version, if one can be asked for by it.
+        """The version, if one can be asked for by it, for the document at `key`.
 
         Raises:
-            InvalidKeyError: the key breaks the contract.
             InvalidValueError: the version is no text that a store could hold.
         """
-        with self.located(self.id(key).key):
+        try:
             return check_version(version)
+        except InvalidValueError as error:
+            self.locate(error, key)
+            raise
 
     def record(
         self,
@@ -147,10 +128,13 @@ class Mapper(Generic[T]):
         """
         id_ = self.id(key)
         now = self.clock.now()
-        with self.located(key):
+        try:
             body = self._codec.encode(value, self._limits)
             if ttl is not None:
                 expires_at = _moment_after(now, ttl)
+        except StoreError as error:
+            self.locate(error, key)
+            raise
         return Record(id_, body, self.clock.next(after), now, now, expires_at)
 
     def tombstone(self, key: str, *, after: str | None = None) -> Record:
@@ -172,7 +156,7 @@ class Mapper(Generic[T]):
                 "follow it: restore the record",
                 **self.where(record.id.key),
             )
-        return msgspec.structs.replace(record, version=version, created_at=now, updated_at=now)
+        return replace(record, version=version, created_at=now, updated_at=now)
 
     def is_there(self, record: Record | None) -> bool:
         """Whether a reader finds a document: no tombstone, and not expired."""
@@ -225,9 +209,11 @@ class Mapper(Generic[T]):
         """The place of a document, as errors are told it."""
         return {"store": self.store, "collection": self.collection, "key": key}
 
-    def located(self, key: str) -> "_Located":
-        """`with` it, errors are told where they happened, as far as they do not know it."""
-        return _Located(self.store, self.collection, key)
+    def locate(self, error: StoreError, key: str) -> None:
+        """Tell an error where it happened, as far as it does not know."""
+        error.store = error.store or self.store
+        error.collection = error.collection or self.collection
+        error.key = error.key or key
 
     def _held(self, record: Record | None) -> Document[T] | None:
         """The document that a record holds, whether or not it has expired."""
@@ -236,8 +222,11 @@ class Mapper(Generic[T]):
         return self._decoded(record, record.body)
 
     def _decoded(self, record: Record, body: str) -> Document[T]:
-        with self.located(record.id.key):
+        try:
             value = self._codec.decode(body)
+        except StoreError as error:
+            self.locate(error, record.id.key)
+            raise
         return Document(
             record.id.key,
             value,

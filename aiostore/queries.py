@@ -19,7 +19,7 @@ from aiostore.channel import Channel
 from aiostore.codecs import decode_plain
 from aiostore.cursors import Place, fingerprint, to_cursor, to_place
 from aiostore.documents import Document, Mapper, Page
-from aiostore.errors import UnsupportedError
+from aiostore.errors import StoreError, UnsupportedError
 from aiostore.filters import Order, Path, matches, place_of
 from aiostore.orders import Coarse, coarse_at, coarse_of, is_beyond
 from aiostore.plans import Query, plan
@@ -213,8 +213,11 @@ class Answer(Generic[T]):
         return self._query.where is None or matches(self._query.where, document)
 
     def _decoded(self, record: Record) -> dict[str, Any]:
-        with self._mapper.located(record.id.key):
+        try:
             return decode_plain(record.body or "")
+        except StoreError as error:
+            self._mapper.locate(error, record.id.key)
+            raise
 
 
 class _Entry(msgspec.Struct, frozen=True):

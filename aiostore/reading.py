@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from aiostore.channel import Channel
 from aiostore.documents import Document, Mapper, Page
-from aiostore.errors import InvalidValueError
+from aiostore.errors import InvalidValueError, StoreError
 from aiostore.filters import Filter, Path
 from aiostore.metering import metered
 from aiostore.plans import Analysis, OrderBy, Plan, query
@@ -211,8 +211,11 @@ class Reading(Generic[T]):
 
     async def _read(self, key: str, *, consistent: bool = True) -> Record | None:
         id_ = self._mapper.id(key)
-        with self._mapper.located(key):
+        try:
             [record] = await self._channel.read([id_], consistent=consistent)
+        except StoreError as error:
+            self._mapper.locate(error, key)
+            raise
         return record
 
     def _answer(

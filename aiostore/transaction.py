@@ -20,7 +20,7 @@ from aiostore.channel import Channel
 from aiostore.collection import Collection, mapper_of
 from aiostore.conditions import place_of
 from aiostore.documents import Document, Mapper
-from aiostore.errors import ClosedError, ConflictError, InvalidValueError
+from aiostore.errors import ClosedError, ConflictError, InvalidValueError, StoreError
 from aiostore.footprint import Basis, Expectation, Footprint
 from aiostore.protocols import DocumentId, Outcome, Record
 from aiostore.versions import VersionClock
@@ -118,8 +118,11 @@ class Transaction:
         """
         mapper = self._mapper(collection)
         id_ = mapper.id(key)
-        with mapper.located(key):
+        try:
             await self._read(mapper, [id_])
+        except StoreError as error:
+            mapper.locate(error, key)
+            raise
         seen = self._footprint.seen(id_)
         if seen is not None:
             return _decoded(mapper, seen)

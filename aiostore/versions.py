@@ -5,8 +5,9 @@ The 48 bits of milliseconds and the 12 bits after the version digit hold the tim
 ordered by time, comparable as text, and one clock never makes a smaller one after a larger one.
 """
 
+import os
+import random
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,11 @@ _PATTERN = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 _TICKS_PER_MILLISECOND = 4096
 _MAX_SKEW = 24 * 60 * 60 * 1000 * _TICKS_PER_MILLISECOND
 _RANDOM_BITS = 62
+
+_RANDOM = random.Random()  # noqa: S311  # versions are to be unique, they are no secret
+"""Seeded by the operating system, in every process anew."""
+
+os.register_at_fork(after_in_child=_RANDOM.seed)
 
 
 def now_in_microseconds() -> int:
@@ -42,7 +48,7 @@ class VersionClock:
     def __init__(
         self,
         now: MicrosecondClock = now_in_microseconds,
-        random_bits: RandomBits = secrets.randbits,
+        random_bits: RandomBits = _RANDOM.getrandbits,
     ) -> None:
         self.now = now
         self._random_bits = random_bits
@@ -66,8 +72,8 @@ class VersionClock:
                 self._last = tick
                 tick = floor + 1
         milliseconds, fraction = divmod(tick, _TICKS_PER_MILLISECOND)
-        random = self._random_bits(_RANDOM_BITS)
-        return f"{milliseconds:012x}7{fraction:03x}{0b10 << _RANDOM_BITS | random:016x}"
+        last = 0b10 << _RANDOM_BITS | self._random_bits(_RANDOM_BITS)
+        return f"{milliseconds:012x}7{fraction:03x}{last:016x}"
 
     def observe(self, version: str) -> None:
         """Take note of a version that stands in a store."""
@@ -91,7 +97,7 @@ def right_after(version: str) -> str:
     room = last - int(version[16:], 16)
     if not room:
         return VersionClock(now=lambda: 0).next(version)
-    return f"{version[:16]}{last - secrets.randbelow(room):016x}"
+    return f"{version[:16]}{last - _RANDOM.randrange(room):016x}"
 
 
 PROCESS_CLOCK = VersionClock()
