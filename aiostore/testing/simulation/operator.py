@@ -19,7 +19,7 @@ from aiostore.migration import (
 )
 from aiostore.protocols import DocumentId
 from aiostore.testing.simulation.scenarios import Plan
-from aiostore.testing.simulation.service import COLLECTION, Member, Service
+from aiostore.testing.simulation.service import COLLECTION, GRACE, Member, Service
 from aiostore.testing.simulation.trace import Trace
 
 _MOST_ATTEMPTS = 200
@@ -73,6 +73,12 @@ class Operator:
             self.ended = True
             pulse()
             await asyncio.sleep(0.1)
+
+    async def repair(self) -> None:
+        """Have what has been in doubt looked at, and again after the grace."""
+        for _ in range(2):
+            await self._do("repair", 1, lambda one: verify(one, repair=True))
+            await asyncio.sleep(2 * GRACE.total_seconds())
 
     async def _walk(self) -> None:
         """From phase to phase."""
