@@ -98,7 +98,7 @@ class Batcher(Generic[T, A]):
         self._starting: set[object] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, ids: Sequence[DocumentId], items: Sequence[T]) -> list[A | Exception]:
+    async def run(self, ids: Sequence[DocumentId], items: Sequence[T]) -> Sequence[A | Exception]:
         """The answers to `items`, any number of them, about distinct `ids`.
 
         A caller that is cancelled takes along what has not been sent. What went straight down is
@@ -107,7 +107,18 @@ class Batcher(Generic[T, A]):
         if not items:
             return []
         if self._is_clear(ids):
-            return await self._go_straight(ids, items)
+            self._free -= 1
+            if self._in_order:
+                self._busy.update(ids)
+            try:
+                return await self._deliver(items)
+            finally:
+                self._free += 1
+                if self._in_order:
+                    for id_ in ids:
+                        self._release(id_)
+                if self._outside or self._ready:
+                    self._advance()
         call = _Call[T, A](ids, items)
         self._outside[call] = None
         self._advance()
@@ -131,20 +142,6 @@ class Batcher(Generic[T, A]):
             and len(ids) <= self._max_batch
             and self._busy.isdisjoint(ids)
         )
-
-    async def _go_straight(
-        self, ids: Sequence[DocumentId], items: Sequence[T]
-    ) -> list[A | Exception]:
-        self._free -= 1
-        if self._in_order:
-            self._busy.update(ids)
-        try:
-            return list(await self._deliver(items))
-        finally:
-            self._free += 1
-            for id_ in ids:
-                self._release(id_)
-            self._advance()
 
     def _advance(self) -> None:
         """Let in what waits outside, as far as there is room, and start the lanes it needs."""
@@ -239,17 +236,17 @@ class Batcher(Generic[T, A]):
             if answers is None:
                 answers = [_abandoned() for _ in batch]
             for (id_, places), answer in zip(batch, answers, strict=True):
-                self._release(id_)
+                if self._in_order:
+                    self._release(id_)
                 [(call, index), *others] = places
                 call.answer(index, answer)
                 for other, place in others:
                     other.answer(place, copied(answer) if isinstance(answer, Exception) else answer)
 
     def _release(self, id_: DocumentId) -> None:
-        if self._in_order:
-            self._busy.discard(id_)
-            if id_ in self._waiting:
-                self._ready[id_] = None
+        self._busy.discard(id_)
+        if id_ in self._waiting:
+            self._ready[id_] = None
 
     def _forget(self, call: _Call[T, A]) -> None:
         """Take out what has not been sent."""

@@ -69,23 +69,24 @@ class _UnderWay:
         self._name = name
         self._number = 0
         self._idle = asyncio.Event()
-        self._idle.set()
+        self._awaited = False
 
     def __enter__(self) -> None:
         self._check_open()
         self._number += 1
-        self._idle.clear()
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, StoreError):
             self._name(error)
         self._number -= 1
-        if not self._number:
+        if self._awaited and not self._number:
             self._idle.set()
 
     async def end(self) -> None:
-        """Wait until none is."""
-        await self._idle.wait()
+        """Wait until none is; nothing begins any more."""
+        self._awaited = True
+        if self._number:
+            await self._idle.wait()
 
 
 class Channel:
@@ -154,6 +155,21 @@ class Channel:
             self._check_loop()
             await asyncio.shield(self._closing)
 
+    async def read_one(self, id_: DocumentId, *, consistent: bool = True) -> Record | None:
+        """The record at `id_`; see `Adaptor.read`."""
+        reads = self._reads if consistent else self._older_reads
+        ids = [id_]
+        with self._under_way:
+            try:
+                [record] = await reads.run(ids, ids)
+                if isinstance(record, Exception):
+                    raise record
+            except StoreError as error:
+                _locate(error, id_)
+                raise
+            _check_mark(record)
+        return record
+
     async def read(
         self, ids: Sequence[DocumentId], *, consistent: bool = True
     ) -> list[Record | None]:
@@ -170,9 +186,17 @@ class Channel:
 
     async def write(self, write: Write) -> Outcome:
         """The outcome of one write."""
-        [outcome] = await self.write_many([write])
-        if isinstance(outcome, StoreError):
-            raise outcome
+        id_ = write.record.id
+        with self._under_way:
+            try:
+                [outcome] = await self._writes.run([id_], [write])
+                if isinstance(outcome, Exception):
+                    raise outcome
+            except StoreError as error:
+                _locate(error, id_)
+                raise
+            if not outcome.applied:
+                _check_mark(outcome.record)
         return outcome
 
     async def write_many(self, writes: Sequence[Write]) -> list[Outcome | StoreError]:
@@ -300,6 +324,12 @@ _REASONS = {
     _State.CLOSING: "the store is being closed",
     _State.CLOSED: "the store is closed: make another with open_store",
 }
+
+
+def _locate(error: StoreError, id_: DocumentId) -> None:
+    """Tell an error about which document it is, as far as it does not know."""
+    error.collection = error.collection or id_.collection
+    error.key = error.key or id_.key
 
 
 def _check_mark(record: Record | None) -> None:

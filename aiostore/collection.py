@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -254,20 +254,15 @@ class Collection(Reading[T]):
         if not outcome.applied and not (missing_ok and not self._mapper.is_there(outcome.record)):
             raise self._mapper.refusal(key, version, outcome.record)
 
-    async def _apply(
+    def _apply(
         self,
         record: Record,
         condition: Condition,
         *,
         keep_created_at: bool = False,
         erase: bool = False,
-    ) -> Outcome:
-        write = Write(record, condition, Mark.LIVE, keep_created_at, erase)
-        try:
-            return await self._channel.write(write)
-        except StoreError as error:
-            self._mapper.locate(error, record.id.key)
-            raise
+    ) -> Coroutine[Any, Any, Outcome]:
+        return self._channel.write(Write(record, condition, Mark.LIVE, keep_created_at, erase))
 
     async def _apply_newer(self, records: list[Record], *, erase: bool) -> dict[str, Outcome]:
         """Put every record; one that a larger version refused again, with a version past it."""

@@ -8,6 +8,7 @@ from aiostore.protocols import (
     Condition,
     DocumentId,
     Exactly,
+    Newer,
     Outcome,
     Purge,
     Record,
@@ -78,14 +79,10 @@ def _permits(check: Check, standing: Record | None) -> bool:
 
 
 def _holds_on(condition: Condition, standing: Record, version: str) -> bool:
-    match condition:
-        case Absent():
-            return False
-        case Exactly(version=expected, unexpired_at=unexpired_at):
-            return standing.version == expected and (
-                unexpired_at is None
-                or standing.expires_at is None
-                or standing.expires_at > unexpired_at
-            )
-        case _:
-            return standing.version < version
+    if isinstance(condition, Exactly):
+        return standing.version == condition.version and (
+            condition.unexpired_at is None
+            or standing.expires_at is None
+            or standing.expires_at > condition.unexpired_at
+        )
+    return isinstance(condition, Newer) and standing.version < version

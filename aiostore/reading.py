@@ -1,13 +1,13 @@
 """The verbs that only read."""
 
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Coroutine, Iterable
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar, overload
 
 from aiostore.channel import Channel
 from aiostore.documents import Document, Mapper, Page
-from aiostore.errors import InvalidValueError, StoreError
+from aiostore.errors import InvalidValueError
 from aiostore.filters import Filter, Path
 from aiostore.metering import metered
 from aiostore.plans import Analysis, OrderBy, Plan, query
@@ -209,14 +209,8 @@ class Reading(Generic[T]):
                     documents += 1
         return Analysis(answer.plan, documents, time.perf_counter() - began, usage)
 
-    async def _read(self, key: str, *, consistent: bool = True) -> Record | None:
-        id_ = self._mapper.id(key)
-        try:
-            [record] = await self._channel.read([id_], consistent=consistent)
-        except StoreError as error:
-            self._mapper.locate(error, key)
-            raise
-        return record
+    def _read(self, key: str, *, consistent: bool = True) -> Coroutine[Any, Any, Record | None]:
+        return self._channel.read_one(self._mapper.id(key), consistent=consistent)
 
     def _answer(
         self,

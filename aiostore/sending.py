@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import stamina
 from msgspec import Struct
@@ -48,6 +48,8 @@ R = TypeVar("R")
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 AnyError = TypeVar("AnyError", bound=Exception)
+
+Meanings: TypeAlias = Callable[[Sequence[Item], Sequence[Answer]], Sequence[Answer | Exception]]
 
 _MOST_IN_VAIN = 16
 """So often an ordered scan is begun again where it was before, and its chunks doubled each time."""
@@ -101,17 +103,19 @@ class Sender:
         self._adaptor = adaptor
         self._retries = retries
 
-    async def read(self, ids: Sequence[DocumentId]) -> list[Record | Exception | None]:
+    def read(self, ids: Sequence[DocumentId]) -> Awaitable[Sequence[Record | Exception | None]]:
         """The records at `ids`."""
-        return await self._deliver(ids, self._read)
+        return self._deliver(ids, self._adaptor.read)
 
-    async def read_older(self, ids: Sequence[DocumentId]) -> list[Record | Exception | None]:
+    def read_older(
+        self, ids: Sequence[DocumentId]
+    ) -> Awaitable[Sequence[Record | Exception | None]]:
         """The records at `ids`, in an older state perhaps: a read that need not be consistent."""
-        return await self._deliver(ids, self._read_older)
+        return self._deliver(ids, partial(self._adaptor.read, consistent=False))
 
-    async def write(self, writes: Sequence[Write]) -> list[Outcome | Exception]:
+    def write(self, writes: Sequence[Write]) -> Awaitable[Sequence[Outcome | Exception]]:
         """The outcomes of `writes`."""
-        return await self._deliver(writes, self._write)
+        return self._deliver(writes, self._adaptor.write, _meanings)
 
     async def write_atomic(self, items: Sequence[Write | Check]) -> list[Outcome]:
         """The outcomes of `items`, all or none; raises what the adaptor does.
@@ -163,18 +167,24 @@ class Sender:
 
     async def patiently(self, call: Callable[[], Awaitable[R]]) -> R:
         """What `call` returns; the `UnavailableError` of the last attempt, if all have one."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = asyncio.get_running_loop().time()
         try:
             return await call()
         except UnavailableError as error:
-            left = self._retries.patience.total_seconds() - (loop.time() - began)
-            if left <= 0:
-                raise
-            failed: UnavailableError | None = error
+            return await self._again(call, error, began)
+
+    async def _again(
+        self, call: Callable[[], Awaitable[R]], error: UnavailableError, began: float
+    ) -> R:
+        """Likewise, after a first attempt, which began then and ended with that."""
+        left = self._retries.patience.total_seconds()
+        left -= asyncio.get_running_loop().time() - began
+        if left <= 0:
+            raise error
+        failed: UnavailableError | None = error
 
         async def again() -> R:
-            # The first attempt of stamina's is the one above. To begin with stamina would cost
+            # The first attempt of stamina's is the one before. To begin with stamina would cost
             # every call more than a fast engine takes to answer it.
             nonlocal failed
             if failed is not None:
@@ -193,15 +203,42 @@ class Sender:
     async def _deliver(
         self,
         items: Sequence[Item],
-        attempt: "Callable[[Sequence[Item], _Fate], Awaitable[Sequence[Answer | Exception]]]",
-    ) -> list[Answer | Exception]:
-        fate = _Fate()
+        call: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
+        meanings: "Meanings[Item, Answer] | None" = None,
+    ) -> Sequence[Answer | Exception]:
+        """The answers to `items`.
+
+        Args:
+            items: what is sent.
+            call: sends them.
+            meanings: of writes, what the answers mean after an attempt without one.
+        """
+        # All that is alive goes through here, so the first attempt is made at once.
+        began = asyncio.get_running_loop().time()
         try:
-            return list(await self.patiently(partial(attempt, items, fate)))
+            return _complete(await call(items), items)
         except Exception as error:  # noqa: BLE001  # of whatever kind, it is an answer
-            if len(items) == 1:
-                return [fate.verdict(error)]
-            exhausted = isinstance(error, UnavailableError)
+            failed = error
+        return await self._insist(items, _Attempts(call, meanings), failed, began)
+
+    async def _insist(
+        self,
+        items: Sequence[Item],
+        attempts: "_Attempts[Item, Answer]",
+        error: Exception,
+        began: float,
+    ) -> Sequence[Answer | Exception]:
+        """The answers, after a first attempt that began then and ended with that."""
+        fate = _Fate()
+        attempts.weigh(error, fate)
+        if isinstance(error, UnavailableError):
+            try:
+                return await self._again(partial(attempts.make, items, fate), error, began)
+            except Exception as last:  # noqa: BLE001  # likewise
+                error = last
+        if len(items) == 1:
+            return [fate.verdict(error)]
+        exhausted = isinstance(error, UnavailableError)
         answers: list[Answer | Exception] = []
         missed: list[Exception] = []
         for item in items:
@@ -209,7 +246,7 @@ class Sender:
             if len(missed) == _MISSES:
                 answers.append(own.verdict(copied(missed[-1])))
                 continue
-            alone = partial(attempt, [item], own)
+            alone = partial(attempts.make, [item], own)
             try:
                 answers += await (alone() if exhausted else self.patiently(alone))
             except Exception as error:  # noqa: BLE001  # likewise
@@ -217,31 +254,6 @@ class Sender:
                 missed = [*missed, error] if isinstance(error, UnavailableError) else []
             else:
                 missed = []
-        return answers
-
-    async def _read(
-        self, ids: Sequence[DocumentId], _: "_Fate"
-    ) -> Sequence[Record | Exception | None]:
-        return _complete(await self._adaptor.read(ids), ids)
-
-    async def _read_older(
-        self, ids: Sequence[DocumentId], _: "_Fate"
-    ) -> Sequence[Record | Exception | None]:
-        return _complete(await self._adaptor.read(ids, consistent=False), ids)
-
-    async def _write(self, writes: Sequence[Write], fate: "_Fate") -> Sequence[Outcome | Exception]:
-        repeated = fate.unknown
-        try:
-            outcomes = _complete(await self._adaptor.write(writes), writes)
-        except Exception as error:
-            fate.weigh(error)
-            raise
-        if not repeated:
-            return outcomes
-        answers: list[Outcome | Exception] = []
-        for write, outcome in zip(writes, outcomes, strict=True):
-            meaning = _meaning([write], [outcome])
-            answers += [meaning] if isinstance(meaning, Exception) else meaning
         return answers
 
     async def _write_atomic(
@@ -254,6 +266,33 @@ class Sender:
             fate.weigh(error)
             raise
         return _meaning(items, outcomes) if repeated else list(outcomes)
+
+
+class _Attempts(Generic[Item, Answer]):
+    """Attempts at one call, after the first."""
+
+    def __init__(
+        self,
+        call: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
+        meanings: "Meanings[Item, Answer] | None",
+    ) -> None:
+        self._call = call
+        self._meanings = meanings
+
+    async def make(self, items: Sequence[Item], fate: "_Fate") -> Sequence[Answer | Exception]:
+        """Another one."""
+        repeated = fate.unknown
+        try:
+            answers = _complete(await self._call(items), items)
+        except Exception as error:
+            self.weigh(error, fate)
+            raise
+        return self._meanings(items, answers) if repeated and self._meanings else answers
+
+    def weigh(self, error: Exception, fate: "_Fate") -> None:
+        """One of them ended with this error."""
+        if self._meanings is not None:  # a read has no effect that could be unknown
+            fate.weigh(error)
 
 
 class _Fate:
@@ -359,6 +398,15 @@ def copied(error: AnyError) -> AnyError:
 def _complete(answers: Sequence[Answer], items: Sequence[object]) -> Sequence[Answer]:
     if len(answers) != len(items):
         raise RuntimeError(f"the adaptor answered {len(items)} items with {len(answers)}")
+    return answers
+
+
+def _meanings(writes: Sequence[Write], outcomes: Sequence[Outcome]) -> list[Outcome | Exception]:
+    """Likewise of `writes` that stand or fall each by itself."""
+    answers: list[Outcome | Exception] = []
+    for write, outcome in zip(writes, outcomes, strict=True):
+        meaning = _meaning([write], [outcome])
+        answers += [meaning] if isinstance(meaning, Exception) else meaning
     return answers
 
 

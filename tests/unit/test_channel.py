@@ -46,11 +46,13 @@ def moved(key: str) -> Write:
 
 
 async def test_one_write_has_one_outcome_or_raises(engine: GatedMemory, channel: Channel) -> None:
-    """Its error names the store."""
+    """Its error says where it happened."""
     write = put("k")
     assert await channel.write(write) == Outcome(applied=True, record=write.record)
     engine.poison = {"k": StoreError}
-    with pytest.raises(StoreError, match=r"choked on k \(store 'gated://'\)"):
+    with pytest.raises(
+        StoreError, match=r"choked on k \(store 'gated://', collection 'c', key 'k'\)"
+    ):
         await channel.write(put("k"))
 
 
