@@ -255,3 +255,14 @@ def test_nothing_is_left_of_an_example(tmp_path: Path) -> None:
 
 TestMine = machine_for(lambda _: in_memory(MemoryAdaptor)).TestCase
 TestMine.settings = settings(quick, max_examples=10)
+
+
+def test_a_harness_that_cannot_be_made_leaves_no_folder(tmp_path: Path) -> None:
+    """An engine that is missing is found out before there is an example to tear down."""
+
+    def missing(_: Path) -> Harness:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        machine_for(missing, tmp_path)()
+    assert list(tmp_path.iterdir()) == []

@@ -87,7 +87,11 @@ class Life(RuleBasedStateMachine):
         self.walks: list[Walk] = []
         self.pagings: list[Paging] = []
         self._place = TemporaryDirectory(prefix="example-", dir=self.folder)
-        self._harness = type(self).make_harness(Path(self._place.name))
+        try:
+            self._harness = type(self).make_harness(Path(self._place.name))
+        except BaseException:  # a skip, say: there is no teardown then
+            self._place.cleanup()
+            raise
         self._runner = asyncio.Runner()
         self._clock = VersionClock(self._now)
         self._store: Store | None = None
