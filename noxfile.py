@@ -103,6 +103,23 @@ def engines(session: nox.Session) -> None:
 
 
 @nox.session
+def benchmarks(session: nox.Session) -> None:
+    """The library beside its drivers and others of its kind; arguments go to the command.
+
+    Some ten minutes; `-- --quick` two. `-- --results benchmarks` renews `benchmarks/RESULTS.md`.
+    """
+    install(session, "benchmarks")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def profile(session: nox.Session) -> None:
+    """Where the library's own time goes, on the memory adaptor; arguments go to the command."""
+    install(session, "benchmarks")
+    session.run("python", "-m", "benchmarks.profile", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """A live migration of real data; arguments go to `aiostore demo`."""
     session.install(".[demo,dynamodb,mariadb,postgresql]")
