@@ -2,9 +2,11 @@
 
 The same table and the same durability: WAL, which stands in the file, and `synchronous = FULL`,
 which is SQLite's own default. One connection of aiosqlite's, which has a thread for each: SQLite
-has one writer anyway.
+has one writer anyway. A lock keeps each write a transaction of its own: without it whoever commits
+commits what others have begun, and whoever rolls back takes theirs along.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -58,6 +60,7 @@ class _Aiosqlite:
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
+        self._transaction = asyncio.Lock()
         self._versions: dict[str, str] = {}
 
     async def get(self, key: str) -> Value:
@@ -73,8 +76,9 @@ class _Aiosqlite:
     async def put(self, key: str, value: Value) -> None:
         """An upsert."""
         version = new_version()
-        await self._connection.execute(_PUT, row(key, value, version))
-        await self._connection.commit()
+        async with self._transaction:
+            await self._connection.execute(_PUT, row(key, value, version))
+            await self._connection.commit()
         self._versions[key] = version
 
     async def replace(self, key: str, value: Value) -> bool:
@@ -83,12 +87,13 @@ class _Aiosqlite:
             await self.get(key)
         version = new_version()
         _, _, body, _, _, _, updated_at, _ = row(key, value, version)
-        cursor = await self._connection.execute(
-            f"UPDATE {_TABLE} SET body = ?, version = ?, updated_at = ? "
-            f"WHERE collection = '{COLLECTION}' AND key = ? AND version = ?",
-            (body, version, updated_at, key, self._versions[key]),
-        )
-        await self._connection.commit()
+        async with self._transaction:
+            cursor = await self._connection.execute(
+                f"UPDATE {_TABLE} SET body = ?, version = ?, updated_at = ? "
+                f"WHERE collection = '{COLLECTION}' AND key = ? AND version = ?",
+                (body, version, updated_at, key, self._versions[key]),
+            )
+            await self._connection.commit()
         self._versions[key] = version
         return cursor.rowcount == 1
 
