@@ -130,7 +130,7 @@ async def test_a_statement_that_takes_too_long_is_unavailable(
 async def test_a_server_that_hangs_is_unavailable(name: str) -> None:
     """Whether one connects, uses a connection or closes it, nobody waits beyond the limits."""
     with private_server(name, durable=False) as hanging:
-        limits = {"connect_timeout": 0.05, "statement_timeout": 0.05, "reconnect_timeout": 0}
+        limits = {"connect_timeout": 0.3, "statement_timeout": 0.3, "reconnect_timeout": 0}
         async with opened(hanging.url, **limits) as adaptor:
             await adaptor.write([put("a")])
             await busy(adaptor, 3)
@@ -301,6 +301,29 @@ async def test_cancellation_leaves_nothing(
             await query("BEGIN")
             locked = await query('SELECT "key" FROM aiostore_documents FOR UPDATE NOWAIT')
             assert len(locked) == 2
+
+
+async def test_a_read_that_is_cancelled_keeps_its_connection(name: str, url: str) -> None:
+    """Wherever it is cancelled, if the driver can give a statement up; what comes next is right."""
+    async with opened(url) as adaptor:
+        await adaptor.write([put("a")])
+        assert adaptor._opened is not None
+        connections = adaptor._opened.connections
+        await connections.forget()
+        async with connections.session() as before:
+            assert before.can_give_up == (name == "postgresql")
+        if name != "postgresql":
+            return  # its reads go on, see `test_cancellation_leaves_nothing`
+        for steps in range(15):
+            read = asyncio.create_task(adaptor.read([put("a").record.id]))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            read.cancel()
+            await asyncio.wait([read])
+            [found] = await adaptor.read([put("a").record.id])
+            assert found is not None
+        async with connections.session() as after:
+            assert after is before
 
 
 async def test_a_loop_that_ends_in_the_midst_leaves_no_session(

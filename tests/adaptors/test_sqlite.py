@@ -425,14 +425,14 @@ async def test_closing_waits_for_the_cancelled(path: Path) -> None:
 
 
 async def test_a_loop_that_ends_cancels_everything(path: Path) -> None:
-    """`asyncio.run` cancels every task at its end: the caller's read, and the work behind it."""
+    """`asyncio.run` cancels every task at its end: the caller's count, and the work behind it."""
     adaptor = SQLAdaptor(SQLiteDatabase(str(path)))
     await adaptor.open()
-    read = asyncio.create_task(adaptor.read([DocumentId("users", "alice")]))
+    count = asyncio.create_task(adaptor.count("users"))
     await asyncio.sleep(0)
     assert [job.cancel() for job in adaptor._jobs] == [True]
-    await asyncio.wait([read])
-    assert read.cancelled()
+    await asyncio.wait([count])
+    assert count.cancelled()
     await adaptor.aclose()
 
 

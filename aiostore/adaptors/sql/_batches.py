@@ -1,7 +1,7 @@
 """A batch as one table: its rows travel as few parameters, which the database unfolds.
 
-So a statement is the same for a batch of any length. The columns of a row are named by `WRITTEN`;
-a batch holds some of them.
+So a statement is the same for a batch of any length; some databases take another for one row. The
+columns of a row are named by `WRITTEN`; a batch holds some of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,6 +55,16 @@ def _as_json(_: Sequence[str], rows: Rows) -> dict[str, Any]:
 def _as_arrays(names: Sequence[str], rows: Rows) -> dict[str, Any]:
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
     return {f"{_NAME}_{name}": list(values) for name, values in zip(names, columns, strict=True)}
+
+
+def _as_values(names: Sequence[str], rows: Rows) -> dict[str, Any]:
+    [row] = rows
+    return {f"{_NAME}_{name}": value for name, value in zip(names, row, strict=True)}
+
+
+def _row(names: Sequence[str]) -> Subquery:
+    values = [bindparam(f"{_NAME}_{name}", type_=_TYPES[name]).label(name) for name in names]
+    return select(*values).subquery(_NAME)
 
 
 def _json_each(names: Sequence[str]) -> Subquery:
@@ -116,6 +126,9 @@ _MYSQL_TYPES = _types(
 )
 _ORACLE_TYPES = _types("VARCHAR2(2048)", "CLOB", "VARCHAR2(32)", "NUMBER(19)", "NUMBER(1)")
 _MSSQL_TYPES = _types("NVARCHAR(512)", "NVARCHAR(MAX)", "VARCHAR(32)", "BIGINT", "BIT")
+
+ONE_ROW = Batching(_row, _as_values)
+"""A batch of one, which planners see through: what is left is a lookup by key."""
 
 JSON_EACH = Batching(_json_each, _as_json)
 ARRAYS = Batching(_unnest, _as_arrays)

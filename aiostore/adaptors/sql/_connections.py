@@ -19,7 +19,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from aiostore.adaptors.sql._databases import Pool
-from aiostore.adaptors.sql._drivers import Session
+from aiostore.adaptors.sql._drivers import Rows, Session, Values
+from aiostore.adaptors.sql._prepared import Prepared
 from aiostore.errors import UnavailableError
 
 _FIRST_PAUSE = 0.02
@@ -86,13 +87,34 @@ class Connections:
             try:
                 yield session
             except BaseException as error:
-                if session.is_closed or not isinstance(error, Exception) or self._is_lost(error):
-                    await self._throw_away(connection)
-                    await self.forget()
-                else:
-                    self._idle.append((connection, session))
+                await self._examine(connection, session, error)
                 raise
             self._idle.append((connection, session))
+        finally:
+            self._free.release()
+
+    async def fetch(self, statement: Prepared, values: Values) -> Rows:
+        """The rows that a statement returns which changes nothing.
+
+        It runs in the caller's own task, which may be cancelled: drivers that let a statement be
+        given up (`Session.can_give_up`) keep their connection then.
+        """
+        await self._enter()
+        try:
+            connection, session = await self._take()
+            try:
+                rows = await session.fetch(statement, values)
+            except asyncio.CancelledError as error:
+                if session.can_give_up and not session.is_closed:
+                    self._idle.append((connection, session))
+                else:
+                    await self._examine(connection, session, error)
+                raise
+            except BaseException as error:
+                await self._examine(connection, session, error)
+                raise
+            self._idle.append((connection, session))
+            return rows
         finally:
             self._free.release()
 
@@ -107,6 +129,16 @@ class Connections:
         idle, self._idle = self._idle, []
         await asyncio.gather(*(self._see_off(connection) for connection, _ in idle))
         await self._engine.dispose()
+
+    async def _examine(
+        self, connection: AsyncConnection, session: Session, error: BaseException
+    ) -> None:
+        """Keep a connection after an error, unless it may be broken."""
+        if session.is_closed or not isinstance(error, Exception) or self._is_lost(error):
+            await self._throw_away(connection)
+            await self.forget()
+        else:
+            self._idle.append((connection, session))
 
     async def _enter(self) -> None:
         if not self._free.locked():  # there is room: no timer is needed

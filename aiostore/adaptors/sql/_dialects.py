@@ -18,6 +18,7 @@ from aiostore.adaptors.sql._batches import (
     ARRAYS,
     JSON_EACH,
     MYSQL_JSON_TABLE,
+    ONE_ROW,
     OPEN_JSON,
     ORACLE_JSON_TABLE,
     Batching,
@@ -73,6 +74,8 @@ class Dialect(Struct, frozen=True):
     Attributes:
         driver: SQLAlchemy's name of the dialect and its asyncio driver.
         batching: how a batch travels.
+        single: how a batch of one does, where that is cheaper.
+        can_give_up: the driver's `Session.can_give_up`.
         insert: the INSERT that knows conflicts, or None.
         returning: statements return the rows that they have touched, so that one statement is
             enough for conditional writes (`Statements.store`).
@@ -101,6 +104,8 @@ class Dialect(Struct, frozen=True):
     driver: str
     batching: Batching
     begin: str
+    single: Batching | None = None
+    can_give_up: bool = False
     insert: Insert | None = None
     returning: bool = False
     setup: tuple[str, ...] = ()
@@ -156,6 +161,8 @@ def _judging_by_mysql(judge: Judge) -> Judging:
 SQLITE = Dialect(
     driver="sqlite+aiosqlite",
     batching=JSON_EACH,
+    single=ONE_ROW,
+    can_give_up=True,
     begin="BEGIN IMMEDIATE",
     insert=SQLiteInsert,
     returning=True,
@@ -229,6 +236,8 @@ _LOCK = 0x61696F73746F7265  # "aiostore"
 POSTGRESQL = Dialect(
     driver="postgresql+asyncpg",
     batching=ARRAYS,
+    single=ONE_ROW,
+    can_give_up=True,
     begin="BEGIN",
     insert=PostgreSQLInsert,
     returning=True,

@@ -16,7 +16,13 @@ class Session(Protocol):
     """A connection to a database, for one piece of work at a time.
 
     It raises what its driver raises, or `TimeoutError`.
+
+    Attributes:
+        can_give_up: who waits for a `fetch` that changes nothing may be cancelled, and the
+            connection is as good as before.
     """
+
+    can_give_up: bool
 
     @property
     def is_closed(self) -> bool:
@@ -49,7 +55,12 @@ class Session(Protocol):
 
 
 class AiosqliteSession:
-    """SQLite's, which has a thread of its own. It needs no limit: it waits for locks only."""
+    """SQLite's, which has a thread of its own. It needs no limit: it waits for locks only.
+
+    What nobody waits for any more goes on there, and what is asked next comes after it.
+    """
+
+    can_give_up = True
 
     def __init__(self, connection: Any, timeout: float | None) -> None:
         del timeout
@@ -85,7 +96,13 @@ class AiosqliteSession:
 
 
 class AsyncpgSession:
-    """PostgreSQL's; it keeps what it has prepared."""
+    """PostgreSQL's; it keeps what it has prepared.
+
+    It tells the server to give up what nobody waits for any more, and lets what is asked next wait
+    for that.
+    """
+
+    can_give_up = True
 
     def __init__(self, connection: Any, timeout: float | None) -> None:
         self._connection = connection
@@ -122,6 +139,8 @@ class AsyncpgSession:
 
 class AsyncmySession:
     """MariaDB's and MySQL's."""
+
+    can_give_up = False
 
     def __init__(self, connection: Any, timeout: float | None) -> None:
         self._connection = connection

@@ -39,8 +39,12 @@ class Errors:
         try:
             yield
         except Exception as error:
-            if not _is_of_driver(error):
-                raise
+            self.translate(error, opening=opening)
+            raise
+
+    def translate(self, error: Exception, *, opening: bool = False) -> None:
+        """Raise it as the library's, if it is a driver's."""
+        if _is_of_driver(error):
             kind, advice = self._meaning(error, opening=opening)
             cause = str(_cause_of(error))
             raise kind(f"{advice}: {cause}" if cause else advice, store=self._store) from error

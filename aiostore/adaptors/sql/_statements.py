@@ -37,6 +37,7 @@ from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.selectable import FromClause
 
+from aiostore.adaptors.sql._batches import Batching
 from aiostore.adaptors.sql._dialects import Dialect
 from aiostore.adaptors.sql._prepared import Prepared
 from aiostore.adaptors.sql._tables import Tables
@@ -75,6 +76,7 @@ class Statements:
         tables: the store's.
         dialect: the database's.
         sqlalchemy_dialect: SQLAlchemy's.
+        batching: how a batch travels; as the database's do by default.
 
     Attributes:
         documents: the table.
@@ -82,10 +84,15 @@ class Statements:
     """
 
     def __init__(
-        self, tables: Tables, dialect: Dialect, sqlalchemy_dialect: SQLAlchemyDialect
+        self,
+        tables: Tables,
+        dialect: Dialect,
+        sqlalchemy_dialect: SQLAlchemyDialect,
+        batching: Batching | None = None,
     ) -> None:
         self.documents = tables.documents
         self._dialect = dialect
+        self._batching = dialect.batching if batching is None else batching
         self._sqlalchemy_dialect = sqlalchemy_dialect
         self._stores: dict[tuple[type[Condition], bool], Prepared] = {}
         self.walks: dict[tuple[str, bool, bool, bool], Prepared] = {}
@@ -193,23 +200,23 @@ class Statements:
 
     def ids(self, ids: Sequence[DocumentId]) -> dict[str, Any]:
         """The parameters of `read` and `lock`."""
-        return self._dialect.batching.folded(_IDS, ids)
+        return self._batching.folded(_IDS, ids)
 
     def inserted(self, records: Sequence[Record]) -> dict[str, Any]:
         """The parameters of `insert`."""
         rows = [_stored(record) for record in sorted(records, key=_id_of)]
-        return self._dialect.batching.folded(_STORED, rows)
+        return self._batching.folded(_STORED, rows)
 
     def replaced(self, records: Sequence[tuple[Record, str]]) -> dict[str, Any]:
         """The parameters of `replace`: records, and the versions that stand there."""
         in_order = sorted(records, key=lambda pair: pair[0].id)
         rows = [(*_stored(record), expected) for record, expected in in_order]
-        return self._dialect.batching.folded(_REPLACED, rows)
+        return self._batching.folded(_REPLACED, rows)
 
     def erased(self, versions: Mapping[DocumentId, str]) -> dict[str, Any]:
         """The parameters of `erase`: by id the version that stands there."""
         rows = [(*id_, version) for id_, version in sorted(versions.items())]
-        return self._dialect.batching.folded(_ERASED, rows)
+        return self._batching.folded(_ERASED, rows)
 
     def written(self, writes: Sequence[Write]) -> dict[str, Any]:
         """The parameters of `store`: writes of one kind of condition, which share a mark."""
@@ -225,7 +232,7 @@ class Statements:
                     write.keep_created_at,
                 )
             )
-        parameters = self._dialect.batching.folded(_WRITTEN, rows)
+        parameters = self._batching.folded(_WRITTEN, rows)
         parameters["standing_mark"] = writes[0].mark
         return parameters
 
@@ -241,7 +248,7 @@ class Statements:
         return statement if request.everything else statement.where(or_(false(), *doomed))
 
     def _batch(self, names: Sequence[str]) -> FromClause:
-        return self._dialect.batching.unfolded(names)
+        return self._batching.unfolded(names)
 
     def _standing(self) -> Select[Any]:
         batch = self._batch(_IDS)

@@ -60,15 +60,21 @@ class _Opened:
 
     Attributes:
         statements: the store's.
+        single: the same for batches of one.
         connections: to the database.
         judging: how the database judges documents; None if it is too old for it.
         indexes: the fields that have one, by collection and path, as far as this process knows.
     """
 
     statements: Statements
+    single: Statements
     connections: Connections
     judging: Judging | None = None
     indexes: set[tuple[str, Path]] = field(default_factory=set)
+
+    def statements_for(self, number: int) -> Statements:
+        """Those for a batch of so many."""
+        return self.single if number == 1 else self.statements
 
 
 class SQLAdaptor:
@@ -143,7 +149,14 @@ class SQLAdaptor:
         *,
         consistent: bool = True,  # noqa: ARG002  # every read is
     ) -> Sequence[Record | None]:
-        found = await self._run(self._read(ids))
+        if not self._dialect.can_give_up:
+            found = await self._run(self._read(ids))
+        else:
+            try:
+                found = await self._read(ids)
+            except Exception as error:
+                self._errors.translate(error)
+                raise
         return [found.get(id_) for id_ in ids]
 
     async def write(self, writes: Sequence[Write], /) -> Sequence[Outcome]:
@@ -214,8 +227,13 @@ class SQLAdaptor:
         limit = pool.statement_timeout
         # The server gives a statement up, so that nothing of it goes on; unless it is out of reach.
         seconds = None if limit is None else (limit + _GRACE).total_seconds()
+        statements = Statements(self._tables, dialect, engine.dialect)
+        single = statements
+        if dialect.single is not None:
+            single = Statements(self._tables, dialect, engine.dialect, dialect.single)
         self._opened = _Opened(
-            Statements(self._tables, dialect, engine.dialect),
+            statements,
+            single,
             Connections(
                 engine,
                 lambda connection: SESSIONS[dialect.driver](connection, seconds),
@@ -285,7 +303,7 @@ class SQLAdaptor:
                 raise
 
     async def _read(self, ids: Sequence[DocumentId]) -> dict[DocumentId, Record]:
-        statements = self._open_now().statements
+        statements = self._open_now().statements_for(len(ids))
         rows = await self._fetched(statements.read, statements.ids(ids))
         return {record.id: record for record in map(record_of, rows)}
 
@@ -293,8 +311,7 @@ class SQLAdaptor:
         return await self._run(self._fetched(statement, values))
 
     async def _fetched(self, statement: Prepared, values: dict[str, Any]) -> Rows:
-        async with self._open_now().connections.session() as session:
-            return await session.fetch(statement, values)
+        return await self._open_now().connections.fetch(statement, values)
 
     async def _end_of_stretch(self, session: Session, walk: Walk, after: str | None) -> str | None:
         rows = await session.fetch(walk.end_of_stretch(after), walk.values(after, None, 0))
@@ -372,7 +389,7 @@ class SQLAdaptor:
         self, writes: Sequence[Write]
     ) -> tuple[dict[DocumentId, int], dict[DocumentId, Record]]:
         """When those that were applied were created, and what stands instead of the others."""
-        statements = self._open_now().statements
+        opened = self._open_now()
         groups: dict[tuple[type[Condition], Mark | None, bool], list[Write]] = defaultdict(list)
         for write in writes:
             if not (write.erase and isinstance(write.condition, Absent)):  # nothing would change
@@ -381,6 +398,7 @@ class SQLAdaptor:
         # One statement is a transaction by itself.
         async with self._transaction() if len(groups) > 1 else self._writer() as session:
             for (kind, _, erase), group in groups.items():
+                statements = opened.statements_for(len(group))
                 statement = statements.store(kind, erase=erase)
                 for row in await session.fetch(statement, statements.written(group)):
                     applied[id_of(row)] = row[2]
