@@ -103,24 +103,27 @@ def engines(session: nox.Session) -> None:
 
 
 @nox.session
-def benchmarks(session: nox.Session) -> None:
-    """The library beside its drivers and others of its kind; arguments go to the command.
+def demo(session: nox.Session) -> None:
+    """A live migration of real data; arguments go to `aiostore demo`."""
+    session.install(".[demo,dynamodb,mariadb,postgresql]")
+    session.run("aiostore", "demo", *session.posargs)
 
-    Some ten minutes; `-- --quick` two. `-- --results benchmarks` renews `benchmarks/RESULTS.md`.
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """The library beside the drivers by hand, and beside others; see `benchmarks/README.md`.
+
+    Arguments go to `python -m benchmarks`: `nox -s benchmarks -- --quick --json out.json`.
     """
     install(session, "benchmarks")
+    # The original's pins are older than what its rivals need, and it runs with newer ones, too.
+    session.install("--no-deps", "object-store-abstraction")
+    session.install("psycopg[binary]", "pyjwt", "pymysql", "python-dateutil", "pytz", "boto3")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session
 def profile(session: nox.Session) -> None:
-    """Where the library's own time goes, on the memory adaptor; arguments go to the command."""
+    """Where the CPU time of a get and of a put goes: one task, memory, documents of 1 KB."""
     install(session, "benchmarks")
     session.run("python", "-m", "benchmarks.profile", *session.posargs)
-
-
-@nox.session
-def demo(session: nox.Session) -> None:
-    """A live migration of real data; arguments go to `aiostore demo`."""
-    session.install(".[demo,dynamodb,mariadb,postgresql]")
-    session.run("aiostore", "demo", *session.posargs)

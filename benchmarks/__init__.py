@@ -1,6 +1,8 @@
-"""How fast the library is, beside its drivers and others of its kind: `python -m benchmarks`.
+"""How fast the library is beside the driver used by hand, and beside others: see `README.md`.
 
-`__main__` is the command; `documents` what is stored; `engines` the variants that are compared, one
-module an engine; `measuring` the closed loops; `goals` which of them are compared with what;
-`report` the table, the JSON, the plots and `RESULTS.md`.
+`__main__` is the command and `running` what it runs. An engine is a module (`memory`, `files`,
+`sqlite`, `postgresql`, `mariadb`, `dynamodb`) that opens `variants`: this library and its rivals.
+`operations` says what is asked of them and checks the answers, `documents` what they hold,
+`measuring` measures, `migration` is what
+a migration costs, `goals` knows what is to be reached, `report`, `plots` and `results` show it.
 """

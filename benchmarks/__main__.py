@@ -1,154 +1,157 @@
-"""`python -m benchmarks`: measure the library beside its drivers and others of its kind."""
+"""`python -m benchmarks`: measure, show, and keep what was found."""
 
 import asyncio
 import shlex
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import typer
+import uvloop
 from rich.console import Console
 
-from benchmarks.documents import SIZES, documents
-from benchmarks.goals import cells
-from benchmarks.measuring import OPERATIONS, TASKS, Bench, Measured
-from benchmarks.report import Report, fsync_probe, keep, machine, show, versions
-from benchmarks.servers import servers
+from benchmarks import dynamodb, files, mariadb, memory, postgresql, sqlite
+from benchmarks import migration as migrations
+from benchmarks.machine import machine, versions
+from benchmarks.operations import WrongAnswerError
+from benchmarks.report import show
+from benchmarks.results import write_results
+from benchmarks.running import FULL, QUICK, Report, Settings, measure_engine
+from benchmarks.servers import SERVED, MissingEngineError, served
 from benchmarks.variants import Engine, Place
 
-ENGINES = ("memory", "files", "sqlite", "postgresql", "dynamodb")
-"""Modules of `engines`."""
+T = TypeVar("T")
 
-_LARGE = ("get", "put", "replace")
-_ONE_TASK = ("scan", "find")
-_FEW = 2_000
+ENGINES: dict[str, Engine] = {
+    engine.NAME: engine for engine in (memory, files, sqlite, postgresql, mariadb, dynamodb)
+}
 
+CHOICES = (*ENGINES, migrations.MIGRATION)
 
-class Loop(StrEnum):
-    """An event loop."""
+_COMMON = ("aiostore-db", "airportsdata", "msgspec", "uvloop")
 
-    ASYNCIO = "asyncio"
-    UVLOOP = "uvloop"
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """How much is measured.
-
-    Attributes:
-        documents: how many there are of 1 KB; of 10 KB there are a tenth.
-        rounds: how often each variant is measured.
-        seconds: for how long each time.
-        sizes: names of `SIZES`.
-        operations: which.
-    """
-
-    documents: int = 100_000
-    rounds: int = 7
-    seconds: float = 0.4
-    sizes: Sequence[str] = tuple(SIZES)
-    operations: Sequence[str] = OPERATIONS
-
-
-QUICK = Plan(2_000, 3, 0.1, ("1 KB",))
-
-
-def run(plan: Plan, engines: Sequence[str], loop: Loop, command: str) -> Report:
-    """Measure; see `main`."""
-    modules: list[Engine] = [_engine(name) for name in engines]
-    left_out: list[str] = []
-    measured: list[Measured] = []
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="benchmarks-", dir=Path.cwd())))
-        urls = stack.enter_context(servers([one.NEEDS for one in modules if one.NEEDS]))
-        probes = [fsync_probe(folder)]
-        runner = stack.enter_context(asyncio.Runner(loop_factory=_factory(loop)))
-        for engine in modules:
-            if engine.NEEDS is not None and engine.NEEDS not in urls:
-                left_out.append(f"{engine.NAME}: its server is not on this machine")
-                continue
-            for size in plan.sizes:
-                place = Path(folder, f"{engine.NAME}-{SIZES[size]}")
-                place.mkdir()
-                measured += runner.run(_measure(plan, engine, size, Place(place, urls)))
-        probes.append(fsync_probe(folder))
-    return Report(
-        command,
-        f"{datetime.now(UTC):%Y-%m-%d}",
-        machine(),
-        versions(),
-        loop.value,
-        plan.documents,
-        probes,
-        measured,
-        list(cells(measured)),
-        left_out,
-    )
+_LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
 
 
 def main(
     *,
-    quick: Annotated[bool, typer.Option(help="Few documents and short rounds.")] = False,
-    json: Annotated[Path | None, typer.Option(help="Write everything there as JSON.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Of these engines alone.")] = None,
-    operation: Annotated[list[str] | None, typer.Option(help="These alone.")] = None,
-    loop: Annotated[Loop, typer.Option(help="The event loop.")] = Loop.ASYNCIO,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few documents and short rounds: minutes, not hours.")
+    ] = False,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep all figures as JSON.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ENGINE", help=f"Only this one, several times: {', '.join(CHOICES)}."),
+    ] = None,
     results: Annotated[
-        Path | None, typer.Option(help="Write RESULTS.md and its plots into this folder.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write RESULTS.md and its plots there."),
+    ] = None,
+    loop: Annotated[
+        Literal["asyncio", "uvloop"], typer.Option(help="The event loop to measure on.")
+    ] = "asyncio",
+    documents: Annotated[
+        int | None, typer.Option(min=1000, help="Preload so many of each size.")
     ] = None,
 ) -> None:
-    """Measure aiostore beside raw drivers and other libraries, in one run, by turns."""
-    engines = _known(only, ENGINES, "--only")
-    plan = QUICK if quick else Plan()
-    plan = msgspec.structs.replace(plan, operations=_known(operation, OPERATIONS, "--operation"))
-    command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
-    report = run(plan, engines, loop, command)
-    show(report, Console())
+    """Measure the library beside the drivers by hand, and beside others.
+
+    Servers are started for it and end with it, or are those that AIOSTORE_TEST_POSTGRESQL_URL,
+    …_MARIADB_URL and …_DYNAMODB_URL name. Files are in the system's temporary folder (TMPDIR),
+    which should be on a disk. Exits with 1 if any answer was wrong.
+    """
+    chosen = _chosen(only or [])
+    settings = QUICK if quick else FULL
+    migration = migrations.QUICK if quick else migrations.FULL
+    if documents is not None:
+        settings = msgspec.structs.replace(settings, documents=documents)
+    console = Console()
+    try:
+        report = _measured(chosen, settings, migration, loop, console)
+    except WrongAnswerError as error:
+        console.print(f"A wrong answer: {error}", style="red", markup=False)
+        raise typer.Exit(1) from error
+    show(console, report)
     if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     if results is not None:
-        keep(report, results)
+        write_results(results, report)
 
 
-async def _measure(plan: Plan, engine: Engine, size: str, place: Place) -> list[Measured]:
-    large = size != plan.sizes[0]
-    number = max(_FEW, plan.documents // 10) if large else plan.documents
-    held = documents(number, SIZES[size])
-    measured: list[Measured] = []
-    bench = Bench(engine.NAME, size, held, rounds=plan.rounds, seconds=plan.seconds)
-    async with engine.variants(place, held) as variants:
-        for operation in plan.operations:
-            if large and operation not in _LARGE:
-                continue
-            for tasks in TASKS[:1] if operation in _ONE_TASK else TASKS:
-                measured += await bench.measure(operation, tasks, variants)
-    return measured
+def _chosen(names: Sequence[str]) -> list[str]:
+    for name in names:
+        if name not in CHOICES:
+            raise typer.BadParameter(f"{name} is none of {', '.join(CHOICES)}")
+    return [name for name in CHOICES if not names or name in names]
 
 
-def _engine(name: str) -> Engine:
-    module: Any = import_module(f"benchmarks.engines.{name}")
-    engine: Engine = module
-    return engine
+def _measured(
+    chosen: Sequence[str],
+    settings: Settings,
+    migration: migrations.MigrationSettings,
+    loop: str,
+    console: Console,
+) -> Report:
+    engines = [ENGINES[name] for name in chosen if name in ENGINES]
+    report = Report(
+        command=shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        began=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=machine(loop),
+        versions=versions({*_COMMON, *(name for each in engines for name in each.DISTRIBUTIONS)}),
+        settings=settings,
+    )
+    began = time.monotonic()
+    with console.status("") as status:
+        for engine in engines:
+            with _place(engine.NAME, report) as place:
+                if place is not None:
+                    measuring = measure_engine(engine, place, settings, report, status.update)
+                    _run(measuring, loop)
+        if migrations.MIGRATION in chosen:
+            with _place(migrations.SERVER, report) as place:
+                if place is not None:
+                    for part in migrations.PARTS:
+                        report.migration += _run(part(place, migration, status.update), loop)
+    report.seconds = time.monotonic() - began
+    report.conclude()
+    return report
 
 
-def _known(names: Sequence[str] | None, known: Sequence[str], option: str) -> Sequence[str]:
-    unknown = sorted(set(names or ()) - set(known))
-    if unknown:
-        raise typer.BadParameter(f"{option} is one of {', '.join(known)}, not {unknown[0]!r}")
-    return [name for name in known if name in names] if names else known
+@contextmanager
+def _place(engine: str, report: Report) -> Iterator[Place | None]:
+    """Where it may store something; None, with a word in the report, if its server is not here."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="aiostore-benchmarks-")))
+        if engine not in SERVED:
+            yield Place(folder)
+            return
+        try:
+            report.servers[engine], lend = stack.enter_context(served(engine))
+        except MissingEngineError as error:
+            report.absent[engine] = str(error)
+            yield None
+        else:
+            yield Place(folder, lend)
 
 
-def _factory(loop: Loop) -> Any:
-    if loop is Loop.ASYNCIO:
-        return asyncio.new_event_loop
-    return import_module("uvloop").new_event_loop
+def _run(measuring: Coroutine[Any, Any, T], loop: str) -> T:
+    with asyncio.Runner(loop_factory=_LOOPS[loop]) as runner:
+        return runner.run(measuring)
 
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(main)
 
 if __name__ == "__main__":
-    typer.run(main)
+    app(prog_name="python -m benchmarks")

@@ -1,235 +1,230 @@
-"""Closed loops: so many tasks, each of which asks again as soon as it is answered.
+"""Closed loops, in short rounds that take turns.
 
-All variants of an engine are measured in one run, by turns and several times over, each time for a
-fraction of a second: a machine has slow and fast spells, which then meet all of them alike. What is
-compared is each variant's rate with that of its neighbours of the same round.
+So many tasks each wait for an answer before they ask again. Every variant has a round, then every
+one the next, each time in another order: a slow spell of the machine meets all of them alike, and
+a ratio is the median of the ratios within one turn. What a round is asked is made before it, and
+its answers are checked after it, so neither is measured.
 """
 
 import asyncio
 import gc
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from statistics import median, quantiles
-from time import perf_counter
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
 
 from msgspec import Struct
 
-from benchmarks.documents import Documents
-from benchmarks.variants import COUNTRY, Variant
+from benchmarks.documents import Content
+from benchmarks.operations import OPERATIONS, Operation, check_conflict, check_standing
+from benchmarks.variants import Call, Documents
 
-TASKS = (1, 16, 128)
-OPERATIONS = ("get", "put", "replace", "get_many", "page", "scan", "find")
-
-_MANY = 20
-_PAGE = 50
-
-Call = Callable[[int], Awaitable[None]]
-"""One operation of the task of that number, its answer checked."""
+_READ_BACK = 100
+_WARM_UP = 4
 
 
-class WrongAnswerError(Exception):
-    """A variant answered something else than what was stored: its figures are worth nothing."""
-
-
-class Measured(Struct, frozen=True):
-    """One variant's figures for one operation.
+class Pace(Struct, frozen=True):
+    """How long and how often is measured.
 
     Attributes:
-        engine: its name.
-        size: of the documents.
-        operation: one of `OPERATIONS`.
-        tasks: how many asked at the same time.
-        variant: its name.
-        rates: operations a second, in each round.
-        p99: of the operations' durations over all rounds, in milliseconds.
+        round: how long one lasts, about.
+        repetitions: rounds of each variant.
+        most_documents: of a round, for its answers are kept until it ends.
+        patience: how long a case may take, about; what is slow has fewer rounds.
+    """
+
+    round: timedelta = timedelta(milliseconds=250)
+    repetitions: int = 9
+    most_documents: int = 10_000
+    patience: timedelta = timedelta(minutes=1)
+
+
+class Case(Struct, frozen=True):
+    """What is measured of every variant side by side.
+
+    Attributes:
+        size: kilobytes of a document.
+        tasks: that ask at the same time.
     """
 
     engine: str
-    size: str
     operation: str
+    size: int
+    tasks: int
+
+
+class Measurement(Struct, frozen=True, kw_only=True):
+    """One variant in one case; rates are calls a second.
+
+    Attributes:
+        rate: the median of its rounds.
+        low: the slowest.
+        high: the fastest.
+        p50_ms: the latency of a call in the middle.
+        p99_ms: of the slowest hundredth.
+        cpu_us: the CPU time of this process for a call, the median of the rounds.
+        rates: of each round, in turn.
+        calls: how many there were.
+    """
+
+    engine: str
+    operation: str
+    size: int
     tasks: int
     variant: str
+    rate: float
+    low: float
+    high: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
     rates: list[float]
-    p99: float
+    calls: int
+
+
+class Round(Struct, frozen=True):
+    """What a closed loop has seen; times in seconds."""
+
+    answers: list[Any]
+    latencies: list[float]
+    seconds: float
+    cpu: float
 
     @property
     def rate(self) -> float:
-        """The median."""
-        return median(self.rates)
+        """Calls a second."""
+        return len(self.answers) / self.seconds
 
 
-def ratios(ours: Measured, theirs: Measured) -> list[float]:
-    """How many times theirs our rate is, in each round."""
-    return [mine / other for mine, other in zip(ours.rates, theirs.rates, strict=True)]
+async def closed_loop(
+    call: Callable[..., Awaitable[Any]], calls: Sequence[Call], tasks: int
+) -> Round:
+    """Make the calls, so many at a time."""
+    answers: list[Any] = [None] * len(calls)
+    latencies = [0.0] * len(calls)
+    waiting = iter(enumerate(calls))
+    clock = time.perf_counter
+
+    async def client() -> None:
+        for number, arguments in waiting:
+            asked = clock()
+            answers[number] = await call(*arguments)
+            latencies[number] = clock() - asked
+
+    cpu, began = time.process_time(), clock()
+    if tasks == 1:
+        await client()
+    else:
+        async with asyncio.TaskGroup() as clients:
+            for _ in range(tasks):
+                clients.create_task(client())
+    return Round(answers, latencies, clock() - began, time.process_time() - cpu)
 
 
-class Bench:
-    """The operations over one set of documents.
+class Runner:
+    """One variant in one case.
 
     Args:
-        engine: the engine's name.
-        size: of the documents.
-        documents: what all variants hold.
-        rounds: how often each is measured.
-        seconds: for how long each time.
+        name: the variant's.
+        documents: its collection.
+        content: what stands there.
+        case: the case.
+        pace: how long a round is.
     """
 
     def __init__(
-        self, engine: str, size: str, documents: Documents, *, rounds: int, seconds: float
+        self, name: str, documents: Documents, content: Content, case: Case, pace: Pace
     ) -> None:
-        self._engine = engine
-        self._size = size
-        self._documents = dict(documents)
-        self._keys = sorted(documents)
-        self._rounds = rounds
-        self._seconds = seconds
-        self._choices = random.Random(7)  # noqa: S311  # no secret
-        self._revision = 0
+        self._name = name
+        self._documents = documents
+        self._content = content
+        self._case = case
+        self._seconds = pace.round.total_seconds()
+        self._operation: Operation = OPERATIONS[case.operation]
+        self._call = getattr(documents, case.operation)
+        self._calls = case.tasks
+        self._most = max(case.tasks, pace.most_documents // self._operation.documents)
+        self._rounds: list[tuple[float, float]] = []
+        self._latencies: list[float] = []
+        self._written: list[str] = []
 
-    async def measure(
-        self, operation: str, tasks: int, variants: Sequence[Variant]
-    ) -> list[Measured]:
-        """The figures of all variants that can do it.
+    async def warm_up(self, chance: random.Random) -> float:
+        """Bring what is cached into caches, and learn how many calls make a round.
+
+        Returns:
+            The seconds that a round will take.
+        """
+        seen = await self._round(chance)
+        while len(seen.answers) < self._most and seen.seconds * _WARM_UP < self._seconds:
+            self._calls = min(_WARM_UP * self._calls, self._most)
+            asked, seen = len(seen.answers), await self._round(chance)
+            if len(seen.answers) == asked:  # there are no more documents
+                break
+        wanted = int(seen.rate * self._seconds)
+        self._calls = max(self._case.tasks, min(wanted, self._most))
+        return self._calls / seen.rate
+
+    async def take_turn(self, chance: random.Random) -> None:
+        """One round that counts."""
+        seen = await self._round(chance)
+        self._rounds.append((seen.rate, seen.cpu / len(seen.answers)))
+        self._latencies += seen.latencies
+
+    async def finish(self) -> Measurement:
+        """The figures, after what was written is read back.
 
         Raises:
-            WrongAnswerError: one of them does not.
+            WrongAnswerError: it is not there.
         """
-        able = [one for one in variants if getattr(one, operation) is not None]
-        rates: dict[str, list[float]] = {one.name: [] for one in able}
-        times: dict[str, list[float]] = {one.name: [] for one in able}
-        for number in range(-1, self._rounds):  # the first warms up
-            turn = number % len(able)
-            for variant in [*able[turn:], *able[:turn]]:
-                seconds = self._seconds if number >= 0 else self._seconds / 4
-                rate, taken = await self._round(operation, tasks, variant, seconds)
-                if number >= 0:
-                    rates[variant.name].append(rate)
-                    times[variant.name] += taken
-        return [
-            Measured(
-                self._engine,
-                self._size,
-                operation,
-                tasks,
-                one.name,
-                rates[one.name],
-                1000 * _percentile(times[one.name]),
-            )
-            for one in able
-        ]
-
-    async def _round(
-        self, operation: str, tasks: int, variant: Variant, seconds: float
-    ) -> tuple[float, list[float]]:
-        written: dict[str, int] = {}
-        call = self._call(operation, tasks, variant, written)
-        times: list[float] = []
-        gc.collect()
-        began = perf_counter()
-        end = began + seconds
-
-        async def loop(task: int) -> None:
-            before = perf_counter()
-            while True:
-                await call(task)
-                after = perf_counter()
-                times.append(after - before)
-                before = after
-                if after >= end:
-                    return
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for task in range(tasks):
-                    group.create_task(loop(task))
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-        taken = perf_counter() - began
-        for key in list(written)[:100]:
-            _expect((await variant.get(key))["revision"], written[key], variant, operation)
-        return len(times) / taken, times
-
-    def _call(self, operation: str, tasks: int, variant: Variant, written: dict[str, int]) -> Call:
-        make = getattr(self, f"_{operation}")
-        call: Call = make(getattr(variant, operation), variant, tasks, written)
-        return call
-
-    def _get(self, get: Callable[..., Awaitable[object]], variant: Variant, *_: object) -> Call:
-        keys, documents, choose = self._keys, self._documents, self._choices.choice
-
-        async def call(_: int) -> None:
-            key = choose(keys)
-            value = await get(key)
-            if value["key"] != key or len(value) != len(documents[key]):  # type: ignore[index, arg-type]  # a variant's `get` gives a dict
-                _expect(value, documents[key], variant, "get")
-
-        return call
-
-    def _put(
-        self,
-        put: Callable[..., Awaitable[object]],
-        variant: Variant,
-        tasks: int,
-        written: dict[str, int],
-    ) -> Call:
-        keys, documents = self._keys, self._documents
-        places = list(range(tasks))
-
-        async def call(task: int) -> None:
-            place = places[task]
-            places[task] = (place + tasks) % (len(keys) // tasks * tasks)
-            key = keys[place]
-            self._revision = revision = self._revision + 1
-            answer = await put(key, {**documents[key], "revision": revision})
-            if answer is False:
-                raise WrongAnswerError(
-                    f"{variant.name}, replace: refused, though nobody came between"
-                )
-            written[key] = revision
-
-        return call
-
-    _replace = _put
-
-    def _get_many(
-        self, get_many: Callable[..., Awaitable[object]], variant: Variant, *_: object
-    ) -> Call:
-        async def call(_: int) -> None:
-            keys = self._choices.sample(self._keys, min(_MANY, len(self._keys)))
-            values = await get_many(keys)
-            _expect(set(values), set(keys), variant, "get_many")  # type: ignore[call-overload]  # it gives a mapping
-
-        return call
-
-    def _page(self, page: Callable[..., Awaitable[object]], variant: Variant, *_: object) -> Call:
-        async def call(_: int) -> None:
-            place = self._choices.randrange(max(1, len(self._keys) - _PAGE))
-            found = await page(self._keys[place], _PAGE)
-            _expect(found, self._keys[place + 1 : place + 1 + _PAGE], variant, "page")
-
-        return call
-
-    def _scan(self, scan: Callable[..., Awaitable[object]], variant: Variant, *_: object) -> Call:
-        async def call(_: int) -> None:
-            _expect(await scan(), len(self._keys), variant, "scan")
-
-        return call
-
-    def _find(self, find: Callable[..., Awaitable[object]], variant: Variant, *_: object) -> Call:
-        there = sum(one["country"] == COUNTRY for one in self._documents.values())
-
-        async def call(_: int) -> None:
-            _expect(await find(), there, variant, "find")
-
-        return call
-
-
-def _expect(actual: object, expected: object, variant: Variant, operation: str) -> None:
-    if actual != expected:
-        raise WrongAnswerError(
-            f"{variant.name}, {operation}: {expected!r:.100} was expected, not {actual!r:.100}"
+        content = self._content
+        if self._operation.writes and self._documents.offers("get"):
+            await check_standing(self._documents, content, self._written)
+        if self._case.operation == "replace":
+            await check_conflict(self._documents, content, self._written[0])
+        rates = [rate for rate, _ in self._rounds]
+        ranked = sorted(self._latencies)
+        return Measurement(
+            engine=self._case.engine,
+            operation=self._case.operation,
+            size=self._case.size,
+            tasks=self._case.tasks,
+            variant=self._name,
+            rate=statistics.median(rates),
+            low=min(rates),
+            high=max(rates),
+            p50_ms=1000 * ranked[len(ranked) // 2],
+            p99_ms=1000 * ranked[len(ranked) * 99 // 100],
+            cpu_us=1_000_000 * statistics.median(cpu for _, cpu in self._rounds),
+            rates=rates,
+            calls=len(ranked),
         )
 
+    async def _round(self, chance: random.Random) -> Round:
+        operation, content = self._operation, self._content
+        calls = operation.calls(content, self._calls, chance)
+        gc.collect()
+        seen = await closed_loop(self._call, calls, self._case.tasks)
+        for call, answer in zip(calls, seen.answers, strict=True):
+            operation.check(content, call, answer)
+        self._written = [call[0] for call in calls[-_READ_BACK:]]
+        return seen
 
-def _percentile(times: Sequence[float]) -> float:
-    return quantiles(times, n=100)[98] if len(times) > 1 else times[0]
+
+async def compare(
+    case: Case, variants: Mapping[str, tuple[Documents, Content]], pace: Pace
+) -> list[Measurement]:
+    """Measure variants in turn; each is its collection and what stands there, by its name."""
+    runners = [
+        Runner(name, documents, content, case, pace)
+        for name, (documents, content) in variants.items()
+    ]
+    turn = sum([await runner.warm_up(random.Random(0)) for runner in runners])  # noqa: S311  # no secret
+    for repetition in range(
+        max(1, min(pace.repetitions, int(pace.patience.total_seconds() / turn)))
+    ):
+        first = repetition % len(runners)
+        for runner in runners[first:] + runners[:first]:
+            await runner.take_turn(random.Random(repetition))  # noqa: S311  # no secret
+    return [await runner.finish() for runner in runners]

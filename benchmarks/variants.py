@@ -1,68 +1,120 @@
-"""What is measured: one way of doing an engine's operations, aiostore's or another's."""
+"""What is measured: the library and its rivals, all asked in the same words."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from msgspec import Struct, field
+from msgspec import Struct
 
-from benchmarks.documents import Documents, Value
+from benchmarks.documents import Value
 
-OURS = "aiostore"
-COLLECTION = "airports"
-COUNTRY = "DE"
-"""Of the airports that `find` looks for."""
+LIBRARY = "aiostore"
+"""The variant that the others are held against."""
+
+HELD = "held by all"
+"""The home of those that read and write the very same documents in turn."""
 
 
-class Variant(Struct, kw_only=True):
-    """One way of doing the operations; None for what it cannot.
+class Documents:
+    """A collection as one variant sees it; what it does not override it does not offer.
+
+    Methods return decoded values of the caller's own. Those that write return the new version, or
+    None where the variant has none.
+    """
+
+    async def get(self, key: str) -> Value:
+        """The document, which is there."""
+        raise NotImplementedError
+
+    async def put(self, key: str, value: Value) -> str | None:
+        """Store a document, whatever was there."""
+        raise NotImplementedError
+
+    async def replace(self, key: str, value: Value, version: str) -> str | None:
+        """Store it in place of exactly this version; None if another one stands there."""
+        raise NotImplementedError
+
+    async def get_many(self, keys: Sequence[str]) -> Mapping[str, Value]:
+        """Those at the keys, which are there."""
+        raise NotImplementedError
+
+    async def page(self, prefix: str, size: int) -> Sequence[tuple[str, Value]]:
+        """The first so many with that prefix, in the order of their keys."""
+        raise NotImplementedError
+
+    async def scan(self, prefix: str) -> Sequence[tuple[str, Value]]:
+        """All with that prefix, likewise."""
+        raise NotImplementedError
+
+    async def find(self, text: str) -> Sequence[tuple[str, Value]]:
+        """All with that text in `FIELD`, likewise; by an index."""
+        raise NotImplementedError
+
+    async def fill(self, values: Mapping[str, Value]) -> Mapping[str, str | None]:
+        """Store documents where there are none, however is quickest; their versions."""
+        raise NotImplementedError
+
+    async def index(self) -> None:
+        """Make the index that `find` goes by."""
+        raise NotImplementedError
+
+    def offers(self, method: str) -> bool:
+        """Whether this variant has the method."""
+        return getattr(type(self), method) is not getattr(Documents, method)
+
+
+class Variant(Struct, frozen=True):
+    """One way to the documents, open.
 
     Attributes:
-        name: as the report calls it.
-        get: the value at a key.
-        put: store a value at a key, durably where the engine is durable.
-        replace: store a value if what stands there is what this variant has last written or read,
-            by a version; returns whether it was. Tasks have keys of their own.
-        get_many: the values at some keys, by key.
-        page: the keys of so many documents that follow a key, with their values decoded.
-        scan: how many documents there are, each of them decoded.
-        find: how many are in `COUNTRY`, each of those decoded.
+        name: as the tables call it.
+        open_documents: a collection by its name.
+        home: where its documents are: those with the same home share them.
+        remark: what a reader of its figures has to know.
     """
 
     name: str
-    get: Callable[[str], Awaitable[Value]]
-    put: Callable[[str, Value], Awaitable[object]]
-    replace: Callable[[str, Value], Awaitable[bool]] | None = None
-    get_many: Callable[[Sequence[str]], Awaitable[Mapping[str, Value]]] | None = None
-    page: Callable[[str, int], Awaitable[Sequence[str]]] | None = None
-    scan: Callable[[], Awaitable[int]] | None = None
-    find: Callable[[], Awaitable[int]] | None = None
+    open_documents: Callable[[str], Documents]
+    home: str = HELD
+    remark: str = ""
 
 
 class Place(Struct, frozen=True):
-    """Where an engine may keep what it stores.
+    """Where an engine may put what it stores.
 
     Attributes:
-        folder: an empty folder on the disk that is measured.
-        servers: URLs of servers by the engine's name, of databases that are empty.
+        folder: an empty one, on a disk.
+        lend: the URL of an empty place on a server, another with each call; for an engine that
+            has one.
     """
 
     folder: Path
-    servers: Mapping[str, str] = field(default_factory=dict)
+    lend: Callable[[], str] = lambda: ""
 
 
 class Engine(Protocol):
-    """A module of `engines`."""
+    """A module with one engine's variants.
+
+    Attributes:
+        NAME: as `--only` calls it.
+        TITLE: as people do.
+        DURABLE: whether its writes wait for the disk.
+        LEFT_OUT: operations that are not measured, and why.
+        DISTRIBUTIONS: the packages whose versions matter to its figures.
+    """
 
     NAME: str
-    """As reports call it."""
+    TITLE: str
+    DURABLE: bool
+    LEFT_OUT: Mapping[str, str]
+    DISTRIBUTIONS: Sequence[str]
 
-    NEEDS: str | None
-    """The server that it takes; None for none."""
-
-    def variants(
-        self, place: Place, documents: Documents
-    ) -> AbstractAsyncContextManager[Sequence[Variant]]:
-        """The variants, aiostore's first, each over a place of its own that holds `documents`."""
+    def opened(self, place: Place) -> AbstractAsyncContextManager[Sequence[Variant]]:
+        """The variants, the library first, until the context ends."""
         ...
+
+
+Opened = AsyncIterator[Sequence[Variant]]
+
+Call = tuple[Any, ...]
