@@ -128,6 +128,9 @@ class MariaDBDocuments(Documents):
     async def scan(self, prefix: str) -> Sequence[tuple[str, Value]]:
         return await self._pairs(SCAN, *_bounds(prefix))
 
+    async def settle(self) -> None:
+        await self._pool.run("ANALYZE TABLE aiostore_documents")
+
     async def _pairs(self, statement: str, *values: object) -> list[tuple[str, Value]]:
         _, rows = await self._pool.run(statement, self._name, *values)
         return [(bytes(row[0]).decode(), msgspec.json.decode(row[1])) for row in rows]

@@ -43,6 +43,7 @@ def plot(path: Path, rows: Sequence[Measurement]) -> None:
                 ],
                 error_kw={"linewidth": 0.7},
             )
+        panel.set_yscale("log")
         panel.axhline(1, color="black", linewidth=0.7)
         panel.set_xticks([position + 0.4 for position in range(len(shown))], shown)
         panel.set_ylabel(f"{number} task{'s' if number > 1 else ''}")

@@ -203,6 +203,9 @@ class PostgreSQLDocuments(Documents):
     async def index(self) -> None:
         await self._pool.execute(INDEX)
 
+    async def settle(self) -> None:
+        await self._pool.execute("VACUUM ANALYZE")
+
 
 @asynccontextmanager
 async def _pool(url: str) -> AsyncIterator[Pool]:

@@ -140,6 +140,10 @@ class Prepared:
             values = {content.keys[number]: content.value(number, 0) for number in numbers}
             for key, version in (await documents.fill(values)).items():
                 content.accept(key, 0, version)
+        for variant in self._variants:
+            documents = variant.open_documents(content.collection)
+            if documents.offers("settle"):
+                await documents.settle()
 
 
 def cases(engine: Engine, settings: Settings) -> list[Case]:

@@ -59,6 +59,10 @@ class Documents:
         """Make the index that `find` goes by."""
         raise NotImplementedError
 
+    async def settle(self) -> None:
+        """Have the engine know its tables, as it does after a while in use."""
+        raise NotImplementedError
+
     def offers(self, method: str) -> bool:
         """Whether this variant has the method."""
         return getattr(type(self), method) is not getattr(Documents, method)
